@@ -1,0 +1,250 @@
+"""What a CPU can have loaded: contexts, root tables, pages and what they mean.
+
+One guest address space is observed: the entries that are looked at were walked from its kernel or
+user root, or from idle's. Every other guest address space is either a sibling (same domain) or
+another domain's; at each switch the kind of the other one is chosen anew. Since only "same as the
+observed one" is ever asked, this stands for any number of domains, vCPUs and root tables.
+
+Sources: xen/arch/x86/mm.c, pv/domain.c and asm-x86/pv/domain.h at 5c81d260c2; xen.md 3.3, 3.4.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Mapping
+
+from tlbcheck import Table, case_variable, per_cpu
+from tlbcheck.lang.expr import Expr, and_, const, eq, ite, lookup, not_, or_, var
+from tlbcheck.machine import x86
+from tlbcheck.lang.types import BOOL, U64, enum_type
+
+
+class Kind(enum.Enum):
+    """What a vCPU's domain makes of CR4 and CR3 (xen.md 3.4)."""
+
+    idle = enum.auto()
+    hvm = enum.auto()
+    """HVM, PVH on the host side: global pages, no PCID, a monitor table."""
+    pv = enum.auto()
+    """PV without XPTI and PCID (and 32-bit PV): global pages, no PCID."""
+    nopcid = enum.auto()
+    """PV with XPTI, without PCID: neither."""
+    pcid = enum.auto()
+    """PV with PCID, with or without XPTI: no global pages, PCID 0 in kernel and 1 in user mode."""
+
+
+class Mode(enum.Enum):
+    kernel = enum.auto()
+    user = enum.auto()
+
+
+class Space(enum.Enum):
+    """Whose address space, seen from the observed one."""
+
+    none = enum.auto()
+    observed = enum.auto()
+    sibling = enum.auto()
+    other = enum.auto()
+
+
+class Root(enum.Enum):
+    """Top-level tables, each one content-lifetime (a root instance)."""
+
+    idle = enum.auto()
+    observed_kernel = enum.auto()
+    observed_user = enum.auto()
+    sibling_kernel = enum.auto()
+    sibling_user = enum.auto()
+    other_kernel = enum.auto()
+    other_user = enum.auto()
+
+
+class Page(enum.Enum):
+    """A page of each kind of meaning (properties.md 1)."""
+
+    shared = enum.auto()
+    """Xen's text, stacks, directmap: the same in every root; global."""
+    user = enum.auto()
+    """The same in the kernel and the user root of one space; global if PGE."""
+    kernel = enum.auto()
+    """In the kernel root only, never global."""
+    perdomain = enum.auto()
+    """The same in all roots of a domain, never global."""
+    self = enum.auto()
+    """The linear map's own slot: it means the root that it was walked from."""
+
+
+class ContextClass(enum.Enum):
+    """The contexts of the report: what PGE, PCIDE and PCID say (design.md 5)."""
+
+    none = enum.auto()
+    global_ = enum.auto()
+    nopcid = enum.auto()
+    kernel = enum.auto()
+    user = enum.auto()
+
+
+PCID_PV_PRIV = 0
+PCID_PV_USER = 1
+PCID_PV_XPTI = 2
+
+
+def _contexts() -> list[tuple[str, Kind, Mode, Space, bool]]:
+    made = [("idle", Kind.idle, Mode.kernel, Space.none, False)]
+    for space, kind in itertools.product((Space.observed, Space.sibling, Space.other), (Kind.hvm, Kind.pv, Kind.nopcid, Kind.pcid)):
+        for mode, tsd in itertools.product(Mode, (False, True)):
+            if kind is Kind.hvm and (mode is Mode.user or tsd):
+                continue  # Xen's own CR4 never has TSD, and the guest's modes are not Xen's business
+            if space is not Space.observed and kind is not Kind.pcid and mode is Mode.user:
+                continue  # without PCIDs nothing tells another guest's modes apart
+            if space is Space.sibling and tsd:
+                continue  # TSD differs between observed and other already
+            made.append((f"{space.name}_{kind.name}_{mode.name}{'_tsd' if tsd else ''}", kind, mode, space, tsd))
+    return made
+
+
+_ROWS = _contexts()
+Context = enum.Enum("Context", [row[0] for row in _ROWS])  # type: ignore[misc]
+"""A vCPU in a state in which its page tables can be loaded; a vCPU of idle is ``idle``."""
+
+_INDEX = enum_type(Context)
+
+
+def _table(name: str, members: list[enum.Enum]) -> Table:
+    of = enum_type(type(members[0]))
+    return Table(name, _INDEX, tuple(list(type(m)).index(m) for m in members), of)
+
+
+def _root(mode: Mode, space: Space) -> Root:
+    return Root.idle if space is Space.none else Root[f"{space.name}_{mode.name}"]
+
+
+def address(root: Root) -> int:
+    """Physical address of a root table."""
+    return (list(Root).index(root) + 1) << 12
+
+
+kind = _table("kind", [r[1] for r in _ROWS])
+mode = _table("mode", [r[2] for r in _ROWS])
+space = _table("space", [r[3] for r in _ROWS])
+tsd = Table("tsd", _INDEX, tuple(int(r[4]) for r in _ROWS), BOOL)
+root_address = Table("root_address", _INDEX, tuple(address(_root(r[2], r[3])) for r in _ROWS), U64)
+_NAMES = [r[0] for r in _ROWS]
+
+
+def _toggled(row: tuple[str, Kind, Mode, Space, bool]) -> int:
+    if row[1] in (Kind.idle, Kind.hvm):
+        return _ROWS.index(row)
+    other = Mode.user if row[2] is Mode.kernel else Mode.kernel
+    found = (i for i, r in enumerate(_ROWS) if r[1] is row[1] and r[2] is other and r[3] is row[3] and r[4] == row[4])
+    return next(found, _ROWS.index(row))
+
+
+toggled = Table("toggled", _INDEX, tuple(_toggled(r) for r in _ROWS), _INDEX)
+"""The same vCPU in the guest's other mode."""
+
+observed_kind = case_variable("observed_kind", Kind, tuple(range(1, len(Kind))))
+"""The kind of the observed domain (and so of its siblings)."""
+use_invpcid = case_variable("use_invpcid", bool)
+"""``invpcid=`` (default on) and the processor has it; no domain uses PCIDs without it."""
+
+current_is_idle = per_cpu("current_is_idle", bool)
+"""``current == idle_vcpu[cpu]``: with another vCPU's tables still loaded, idle is lazy."""
+
+# -- the TLB
+
+_ROOT = var("entry.root", enum_type(Root))
+_PAGE = var("entry.page", enum_type(Page))
+
+
+def _is(e: Expr, *members: enum.Enum) -> Expr:
+    return or_(*(eq(e, m) for m in members))
+
+
+_FROM_OBSERVED = _is(_ROOT, Root.observed_kernel, Root.observed_user)
+_POSSIBLE = and_(
+    # which pages which root maps
+    or_(
+        _is(_PAGE, Page.shared, Page.self),
+        and_(_is(_PAGE, Page.user, Page.perdomain), _FROM_OBSERVED),
+        and_(eq(_PAGE, Page.kernel), eq(_ROOT, Root.observed_kernel)),
+    ),
+    # an entry is global only if its leaf is (I-G1)
+    or_(not_(x86.GLOBAL), _is(_PAGE, Page.shared, Page.user)),
+)
+_HAS_GUEST_PAGES = not_(eq(observed_kind.expr, Kind.hvm))
+"""A monitor table maps no guest page."""
+
+
+def _loaded(root: Expr) -> Expr:
+    """CR3 holds the address of ``root``."""
+    addresses = tuple(address(r) for r in Root)
+    return eq(x86.ROOT_ADDRESS, lookup(root, addresses, U64))
+
+
+def _describe(entry: Mapping[str, int]) -> str:
+    page, root = list(Page)[entry["entry.page"]], list(Root)[entry["entry.root"]]
+    meaning = {
+        Page.shared: "a page of Xen's own",
+        Page.user: "a guest user page",
+        Page.kernel: "a guest kernel page",
+        Page.perdomain: "a per-domain page",
+        Page.self: "the linear self-map page",
+    }[page]
+    where = "idle's root" if root is Root.idle else f"the observed space's {root.name.removeprefix('observed_')} root"
+    return f"{meaning} walked from {where}, PCID {entry['entry.tag']}{', global' if entry['entry.global'] else ''}"
+
+
+TAGS = (PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI | PCID_PV_PRIV, PCID_PV_XPTI | PCID_PV_USER)
+OBSERVED_ROOTS = (Root.idle, Root.observed_kernel, Root.observed_user)
+
+
+def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS) -> x86.CacheKind:
+    """The TLB over one page of each of ``pages`` and the PCIDs ``tags``."""
+    return x86.tlb(
+        tags=tags,
+        fields=(
+            ("page", enum_type(Page), tuple(list(Page).index(q) for q in pages)),
+            ("root", enum_type(Root), tuple(list(Root).index(r) for r in OBSERVED_ROOTS)),
+        ),
+        possible=_POSSIBLE,
+        walk=and_(_loaded(_ROOT), or_(_is(_PAGE, Page.shared, Page.self, Page.perdomain), _HAS_GUEST_PAGES)),
+        leaf_global=_is(_PAGE, Page.shared, Page.user),
+        initial=or_(_is(_PAGE, Page.shared, Page.self, Page.perdomain), _HAS_GUEST_PAGES),
+        describe=_describe,
+    )
+
+
+def _root_is(*roots: Root) -> Expr:
+    return or_(*(eq(x86.ROOT_ADDRESS, address(r)) for r in roots))
+
+
+_OBSERVED = (Root.observed_kernel, Root.observed_user)
+MEANINGS = {
+    # The entry means the same in every root.
+    "shared": eq(_PAGE, Page.shared),
+    # The entry was walked from the root instance that CR3 holds.
+    "from_loaded_root": _loaded(_ROOT),
+    # What the entry says is something that its page may mean in the loaded root (may(), properties.md 1).
+    "may": or_(
+        eq(_PAGE, Page.shared),
+        and_(eq(_PAGE, Page.user), _root_is(*_OBSERVED)),
+        and_(eq(_PAGE, Page.kernel), _root_is(Root.observed_kernel)),
+        and_(eq(_PAGE, Page.perdomain), _root_is(*_OBSERVED, Root.sibling_kernel, Root.sibling_user)),
+        and_(eq(_PAGE, Page.self), _loaded(_ROOT)),
+    ),
+}
+
+
+def context_class(cr3: Expr, cr4: Expr) -> Expr:
+    """The context that a CR3 and CR4 value make."""
+    class_ = enum_type(ContextClass)
+
+    def is_(member: ContextClass) -> Expr:
+        return const(list(ContextClass).index(member), class_)
+
+    user = not_(eq(cr3 & x86.X86_CR3_PCID_MASK & PCID_PV_USER, 0))
+    by_pcid = ite(user, is_(ContextClass.user), is_(ContextClass.kernel))
+    without_global = ite(eq(cr4 & x86.X86_CR4_PCIDE, 0), is_(ContextClass.nopcid), by_pcid)
+    return ite(eq(cr4 & x86.X86_CR4_PGE, 0), without_global, is_(ContextClass.global_))

@@ -1,0 +1,62 @@
+"""Everything around a switch: the model that each version puts its own lines into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tlbcheck import Flag, Model, Procedure, Variant
+from tlbcheck.machine import x86
+
+from . import callers, switch
+from .case import CASE, options_for
+from .contexts import MEANINGS, observed_kind, tlb, use_invpcid
+
+ASSUMPTIONS = (
+    "context_switch and the state sync call with interrupts off, new_guest_cr3 with interrupts on (properties.md 2); caller 'open' stands for any other",
+    "left out: EFI runtime calls, kexec, MTRR updates, 32-bit PV's SMEP toggles, XPTI's per-CPU root copies and entry/exit, NMI handlers that write CR3",
+    "guests flush what they changed themselves (NEW_USER_BASEPTR, their own page-table entries)",
+    "host-tagged entries of 4K pages only; paging-structure caches need no model here (W3, W4, INVPCID 1 to 3 treat them as non-global leaves); no errata",
+    "one CPU: other CPUs appear as the state-sync interrupt; NMI and #MC handlers only read through the loaded tables, which fills cover",
+)
+_FLAGS = {f: f.default for module in (callers, switch) for f in vars(module).values() if isinstance(f, Flag)}
+
+CLEAN = {name: "proved" for name in ("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault")}
+
+
+def switch_model(
+    name: str,
+    title: str,
+    switch_procedure: Procedure,
+    *,
+    source: str,
+    flags: Mapping[Flag, bool] | None = None,
+    procedures: Mapping[Procedure, Procedure] | None = None,
+    variants: Mapping[str, Variant] | None = None,
+    expected: Mapping[str, str] | None = None,
+    expected_source: str = "xen.md 1.2 and 1.4",
+    **more: Any,
+) -> Model:
+    """A model of ``switch_procedure`` among its callers; ``expected`` lists what is not proved."""
+    return Model(
+        name=name,
+        title=title,
+        source=source,
+        init=callers.start,
+        task=callers.run_cpu,
+        interrupts=(callers.state_sync_ipi,),
+        cache=tlb(),
+        cases=(observed_kind, use_invpcid),
+        settings={**x86.SETTINGS, "setting.invpcid": use_invpcid.expr},
+        meanings={**MEANINGS, "usable": x86.USABLE},
+        procedures={callers.switch_cr3_cr4: switch_procedure, **(procedures or {})},
+        flags={**_FLAGS, **(flags or {})},
+        case=CASE,
+        options=options_for,
+        variants=variants or {},
+        expected={**CLEAN, **(expected or {})},
+        expected_source=expected_source,
+        assumptions=ASSUMPTIONS,
+        scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any", "pages": "one of each kind", "pcids": [0, 1, 2, 3]},
+        **more,
+    )

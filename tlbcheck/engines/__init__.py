@@ -1,0 +1,1 @@
+"""Engines: each reads the transition system and knows nothing of any machine."""

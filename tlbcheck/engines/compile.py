@@ -1,0 +1,347 @@
+"""Guards, effects and entry masks as generated Python: no tree walk while searching.
+
+A mask has one bit for every entry of the universe, so that one run of generated code moves all
+entries at once. A term that mixes an entry's fields with control values is looked up by those
+values; it is evaluated entry by entry only the first time that they occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tlbcheck.lang.expr import Expr, conjuncts, evaluate, var, variables
+from tlbcheck.lang.expr import rebuild as rebuild_node
+from tlbcheck.lang.types import BOOL, WordType
+from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
+
+State = tuple[int, ...]
+Masks = tuple[int, ...]
+Successors = Callable[[State, list[tuple[int, tuple[int, ...], State]]], None]
+
+_INFIX = {"band": "&", "bor": "|", "bxor": "^", "eq": "==", "add": "+", "sub": "-", "shl": "<<", "shr": ">>"}
+
+
+def code(e: Expr, names: Mapping[str, str]) -> str:
+    """Python source of an expression over control values."""
+    match e.op:
+        case "const":
+            return str(e.value)
+        case "var":
+            return names[e.value]
+        case "not" if e.args[0].op == "eq":
+            return f"({code(e.args[0].args[0], names)} != {code(e.args[0].args[1], names)})"
+        case "not":
+            return f"(not {code(e.args[0], names)})"
+        case "and" | "or":
+            return "(" + f" {e.op} ".join(code(a, names) for a in e.args) + ")"
+        case "ite":
+            return f"({code(e.args[1], names)} if {code(e.args[0], names)} else {code(e.args[2], names)})"
+        case "table":
+            return f"{e.value!r}[{code(e.args[0], names)}]"
+        case "bnot":
+            assert isinstance(e.type, WordType)
+            return f"({code(e.args[0], names)} ^ {e.type.mask})"
+        case "resize":
+            assert isinstance(e.type, WordType)
+            return f"({code(e.args[0], names)} & {e.type.mask})"
+        case "lt" | "le":
+            left, right = (code(a, names) for a in e.args)
+            type_ = e.args[0].type
+            if isinstance(type_, WordType) and type_.signed:
+                sign = 1 << (type_.width - 1)
+                left, right = f"({left} ^ {sign})", f"({right} ^ {sign})"
+            return f"({left} {'<' if e.op == 'lt' else '<='} {right})"
+    text = f"({code(e.args[0], names)} {_INFIX[e.op]} {code(e.args[1], names)})"
+    if e.op in ("add", "sub", "shl") and isinstance(e.type, WordType):
+        return f"({text} & {e.type.mask})"
+    return text
+
+
+class Compiled:
+    """A transition system as Python functions over tuples of control values and entry masks."""
+
+    def __init__(self, system: TransitionSystem) -> None:
+        self.system = system
+        self.variables = [v.name for v in system.control]
+        self.position = {name: i for i, name in enumerate(self.variables)}
+        self.entries = list(system.entries()) or [{}]
+        self.all = (1 << len(self.entries)) - 1
+        self.entry_variables = [v.name for v in system.entry_variables]
+        self._entry_names = set(self.entry_variables)
+        self._fields = {v.name for v in system.entry_fields}
+        self._atoms: dict[str, Any] = {"ALL": self.all}
+        self._memo: dict[Expr, str] = {}
+        self._touches: dict[Expr, tuple[bool, bool]] = {}
+        self._advance: dict[int, Callable[[State, tuple[int, ...], State, Masks], Masks] | None] = {}
+        self._bads: dict[int, list[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]]] = {}
+        self._dispatch()
+        self.fill = self._fill_function()
+
+    # -- control
+
+    def _names(self, step: Step | None, state: str = "s") -> dict[str, str]:
+        names = {n: f"{state}[{i}]" for n, i in self.position.items()}
+        if step is not None:
+            names |= {q.name: f"p[{i}]" for i, q in enumerate(step.parameters)}
+        return names
+
+    def _compile(self, source: str, name: str) -> Any:
+        scope = self._atoms
+        exec(compile(source, f"<{name}>", "exec"), scope)  # noqa: S102
+        return scope[name]
+
+    def _dispatch(self) -> None:
+        """Group steps by the program counter that their guards ask for."""
+        by_pc: dict[int, dict[int, list[tuple[Step, list[Expr]]]]] = {}
+        anywhere: list[tuple[Step, list[Expr]]] = []
+        for step in self.system.steps:
+            rest, where = [], None
+            for part in conjuncts(step.guard):
+                if where is None and part.op == "eq" and part.args[0].op == "var" and part.args[1].op == "const" and part.args[0].value.endswith(".pc"):
+                    where = (self.position[part.args[0].value], part.args[1].value)
+                else:
+                    rest.append(part)
+            if step.guard.op == "const" and not step.guard.value:
+                continue
+            if where is None:
+                anywhere.append((step, rest))
+            else:
+                by_pc.setdefault(where[0], {}).setdefault(where[1], []).append((step, rest))
+        self.tables: list[tuple[int, dict[int, Successors]]] = [
+            (pc, {at: self._successors(f"at_{pc}_{at}", steps) for at, steps in places.items()}) for pc, places in sorted(by_pc.items())
+        ]
+        self.actions: Successors | None = self._successors("actions", anywhere) if anywhere else None
+
+    def _successors(self, name: str, steps: list[tuple[Step, list[Expr]]]) -> Successors:
+        lines = [f"def {name}(s, out):"]
+        for step, guard in steps:
+            lines += self._step(step, guard)
+        if len(lines) == 1:
+            lines.append("    pass")
+        made: Successors = self._compile("\n".join(lines), name)
+        return made
+
+    def _step(self, step: Step, guard: list[Expr]) -> list[str]:
+        """Source lines that append every instance of ``step``; guards stand as far out as they can."""
+        names = {n: f"s[{i}]" for n, i in self.position.items()} | {q.name: q.name for q in step.parameters}
+        order = [q.name for q in step.parameters]
+        lines, indent, left = [], "    ", list(guard)
+        for level in range(len(order) + 1):
+            bound = set(order[:level])
+            ready = [g for g in left if not any(n in order and n not in bound for n in variables(g))]
+            left = [g for g in left if not any(g is r for r in ready)]
+            if ready:
+                lines.append(f"{indent}if {' and '.join(code(g, names) for g in ready)}:")
+                indent += "    "
+            if level < len(order):
+                lines.append(f"{indent}for {order[level]} in {step.parameters[level].domain!r}:")
+                indent += "    "
+        chosen = "".join(f"{n}, " for n in order)
+        for check in step.checks:
+            lines.append(f"{indent}if not {code(check.holds, names)}: raise_check({step.index})")
+        lines.append(f"{indent}out.append(({step.index}, ({chosen}), ({self._next(step, names)})))")
+        return lines
+
+    def _next(self, step: Step, names: Mapping[str, str]) -> str:
+        return "".join((code(step.updates[n], names) if n in step.updates else f"s[{i}]") + ", " for i, n in enumerate(self.variables))
+
+    def initial_states(self) -> list[tuple[int, tuple[int, ...], State]]:
+        """Every start, with rigid variables taking each value of their domain."""
+        start = [v.initial for v in self.system.control]
+        starts = [tuple(start)]
+        for i, v in enumerate(self.system.control):
+            if v.name in self.system.rigid:
+                starts = [(*s[:i], value, *s[i + 1 :]) for s in starts for value in v.domain or v.type.values()]
+        lines = ["def initial(s, out):"]
+        for step in self.system.initial:
+            lines += self._step(step, list(conjuncts(step.guard)))
+        run = self._compile("\n".join(lines), "initial")
+        out: list[tuple[int, tuple[int, ...], State]] = []
+        for s in starts:
+            run(s, out)
+        return out
+
+    def successors(self, s: State) -> list[tuple[int, tuple[int, ...], State]]:
+        out: list[tuple[int, tuple[int, ...], State]] = []
+        for pc, places in self.tables:
+            run = places.get(s[pc])
+            if run is not None:
+                run(s, out)
+        if self.actions is not None:
+            self.actions(s, out)
+        return out
+
+    # -- entries
+
+    def touches(self, e: Expr) -> tuple[bool, bool]:
+        """Whether ``e`` depends on the entry's fields or variables, and on control."""
+        found = self._touches.get(e)
+        if found is None:
+            if e.op == "var":
+                mine = e.value in self._entry_names or e.value in self._fields
+                found = (mine, not mine)
+            else:
+                parts = [self.touches(a) for a in e.args]
+                found = (any(x for x, _ in parts), any(y for _, y in parts))
+            self._touches[e] = found
+        return found
+
+    def mask(self, e: Expr, names: Mapping[str, str]) -> str:
+        """Python source of the mask of entries for which ``e`` holds."""
+        entry, _ = self.touches(e)
+        if e.op == "const":
+            return "ALL" if e.value else "0"
+        if not entry:
+            return f"(ALL if {code(e, names)} else 0)"
+        match e.op:
+            case "var" if e.value in self._entry_names:
+                return names[e.value]
+            case "and":
+                return "(" + " & ".join(self.mask(a, names) for a in sorted(e.args, key=lambda a: self.touches(a)[0])) + ")"
+            case "or":
+                return "(" + " | ".join(self.mask(a, names) for a in e.args) + ")"
+            case "not":
+                return f"(ALL ^ {self.mask(e.args[0], names)})"
+            case "ite" if e.type == BOOL and not self.touches(e.args[0])[0]:
+                return f"({self.mask(e.args[1], names)} if {code(e.args[0], names)} else {self.mask(e.args[2], names)})"
+            case "ite" if e.type == BOOL:
+                c, a, b = (self.mask(x, names) for x in e.args)
+                return f"(({c} & {a}) | ((ALL ^ {c}) & {b}))"
+            case "eq" if e.args[0].type == BOOL and e.args[1].type == BOOL:
+                return f"(ALL ^ {self.mask(e.args[0], names)} ^ {self.mask(e.args[1], names)})"
+        return self._atom(e, names)
+
+    def _atom(self, e: Expr, names: Mapping[str, str]) -> str:
+        """A lookup of the mask by the values of the control terms inside ``e``."""
+        holes: list[Expr] = []
+        pattern = self._punch(e, holes)
+        key = f"atom{len(self._memo)}"
+        if pattern in self._memo:
+            key = self._memo[pattern]
+        else:
+            self._memo[pattern] = key
+            self._atoms[key] = _Lookup(pattern, [f"hole{i}" for i in range(len(holes))], self.entries)
+        if not holes:
+            return str(self._atoms[key][()])
+        return f"{key}[{', '.join(code(h, names) for h in holes)},]"
+
+    def _punch(self, e: Expr, holes: list[Expr]) -> Expr:
+        if e.op == "const":
+            return e
+        if not self.touches(e)[0]:
+            for i, h in enumerate(holes):
+                if h is e:
+                    return var(f"hole{i}", e.type)
+            holes.append(e)
+            return var(f"hole{len(holes) - 1}", e.type)
+        if not e.args:
+            return e
+        return rebuild_node(e, tuple(self._punch(a, holes) for a in e.args))
+
+    def _mask_names(self, step: Step | None, state: str) -> dict[str, str]:
+        return self._names(step, state) | {n: f"m{i}" for i, n in enumerate(self.entry_variables)}
+
+    def _unpack(self) -> str:
+        return "".join(f"m{i}, " for i in range(len(self.entry_variables)))
+
+    def _fill_function(self) -> Callable[[State, Masks], Masks]:
+        """Entries that may appear in state ``s``: the saturated closure."""
+        lines = ["def fill(s, m):", f"    {self._unpack()} = m" if self.entry_variables else "    pass"]
+        for i, fill in enumerate(self.system.fills):
+            names = self._mask_names(None, "s")
+            lines.append(f"    f{i} = {self.mask(fill.when, names)}")
+            lines.append(f"    r{i} = ALL ^ f{i}")
+            for name, e in fill.updates.items():
+                j = self.entry_variables.index(name)
+                lines.append(f"    n{j} = (f{i} & {self.mask(e, names)}) | (r{i} & m{j})")
+            for name in fill.updates:
+                j = self.entry_variables.index(name)
+                lines.append(f"    m{j} = n{j}")
+        lines.append(f"    return ({self._unpack()})" if self.entry_variables else "    return ()")
+        made: Callable[[State, Masks], Masks] = self._compile("\n".join(lines), "fill")
+        return made
+
+    def fillable(self, cpu_fill: int, s: State) -> int:
+        """The mask of entries that a walk may create on one CPU now."""
+        key = f"fillable_{cpu_fill}"
+        if key not in self._atoms:
+            names = self._mask_names(None, "s")
+            self._compile(f"def {key}(s):\n    return {self.mask(self.system.fills[cpu_fill].when, names)}", key)
+        made: int = self._atoms[key](s)
+        return made
+
+    def moved(self, step: Step) -> Callable[[State, tuple[int, ...], Masks], Masks] | None:
+        """The entry masks after a step and before any fill; None where they stay."""
+        key = f"moved_{step.index}"
+        if key not in self._atoms:
+            made: Any = None
+            changed = {n: e for n, e in step.entry_updates.items() if n in self._entry_names}
+            if changed:
+                names = self._mask_names(step, "s")
+                after = "".join((self.mask(changed[n], names) if n in changed else f"m{i}") + ", " for i, n in enumerate(self.entry_variables))
+                made = self._compile(f"def {key}(s, p, m):\n    {self._unpack()} = m\n    return ({after})", key)
+            self._atoms[key] = made
+        found: Callable[[State, tuple[int, ...], Masks], Masks] | None = self._atoms[key]
+        return found
+
+    def refills(self, step: Step) -> bool:
+        """Whether entries may appear after ``step`` that could not before."""
+        touched = set(step.updates)
+        return any(touched & f.reads for f in self.system.fills) or any(n in step.entry_updates for n in self.system.cached.values())
+
+    def step_bads(self, step: Step) -> list[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]]:
+        """Per clause, the mask of entries for which the step is a violation (ALL: for none in particular)."""
+        if step.index not in self._bads:
+            names = self._mask_names(step, "s")
+            self._bads[step.index] = [(b, self._bad_function(f"bad_{step.index}_{i}", b.when, names, "s, p, m")) for i, b in enumerate(step.bads)]
+        return self._bads[step.index]
+
+    def state_bads(self) -> list[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]]:
+        """The same for what must hold in every state; parameters are empty."""
+        names = self._mask_names(None, "s")
+        return [(b, self._bad_function(f"state_bad_{i}", b.when, names, "s, p, m")) for i, b in enumerate(self.system.invariants)]
+
+    def _bad_function(self, name: str, when: Expr, names: Mapping[str, str], arguments: str) -> Callable[[State, tuple[int, ...], Masks], int]:
+        unpack = f"    {self._unpack()} = m\n" if self.entry_variables else ""
+        made: Callable[[State, tuple[int, ...], Masks], int] = self._compile(f"def {name}({arguments}):\n{unpack}    return {self.mask(when, names)}", name)
+        return made
+
+    def about_entries(self, e: Expr) -> bool:
+        return self.touches(e)[0]
+
+    def initial_cached(self, s: State) -> Masks:
+        """The largest content that a run may start with, before any fill."""
+        names = self._mask_names(None, "s")
+        made = []
+        for name in self.entry_variables:
+            e = self.system.entry_initial.get(name)
+            if e is None:
+                made.append(0)
+                continue
+            key = "initial_" + str(self.entry_variables.index(name))
+            if key not in self._atoms:
+                self._compile(f"def {key}(s):\n    return {self.mask(e, names)}", key)
+            made.append(self._atoms[key](s))
+        return tuple(made)
+
+    def on_check(self, handler: Callable[[int], None]) -> None:
+        """Called with a step's index when a check of the model fails."""
+        self._atoms["raise_check"] = handler
+
+
+class _Lookup(dict[tuple[int, ...], int]):
+    """Mask of the entries for which a pattern holds, by the values of its holes."""
+
+    def __init__(self, pattern: Expr, holes: Sequence[str], entries: Sequence[Mapping[str, int]]) -> None:
+        super().__init__()
+        self.pattern, self.holes, self.entries = pattern, holes, entries
+
+    def __missing__(self, values: tuple[int, ...]) -> int:
+        bound = dict(zip(self.holes, values, strict=True))
+        mask = 0
+        for i, entry in enumerate(self.entries):
+            if evaluate(self.pattern, {**entry, **bound}):
+                mask |= 1 << i
+        self[values] = mask
+        return mask

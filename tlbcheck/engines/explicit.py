@@ -1,0 +1,300 @@
+"""The explicit engine: breadth first over all reachable states, complete.
+
+With one tracked entry, states that differ only in the entry are kept together: a control state
+holds, for each value of the entry variables, the mask of entries that reach it. That is the
+set of states (control, entry, its variables), written compactly; what is counted are those states.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from tlbcheck.engines.compile import Compiled, Masks, State
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
+from tlbcheck.engines.trace import State as TraceState
+from tlbcheck.errors import InputError, InternalError
+from tlbcheck.lang.model import LEVELS
+from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
+
+Bits = tuple[int, ...]
+Edge = tuple[int, tuple[int, ...], State]
+CaseKey = tuple[str, str, tuple[int, ...]]
+
+
+def _first(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A step as the search needs it."""
+
+    step: Step
+    moved: Callable[[State, tuple[int, ...], Masks], Masks] | None
+    refills: bool
+    bads: tuple[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]], ...]
+
+
+class Tracked:
+    """Exploration with one arbitrary entry, fills saturated.
+
+    ``where`` restricts states by variable, as blame and ``matrix`` do; ``limit`` stops after so
+    many control states with verdict ``unknown``.
+    """
+
+    def __init__(
+        self,
+        system: TransitionSystem,
+        *,
+        where: Callable[[Mapping[str, int]], bool] | None = None,
+        limit: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.system = system
+        self.compiled = Compiled(system)
+        self.compiled.on_check(self._check_failed)
+        self.where, self.limit, self.progress = where, limit, progress
+        self.reached: dict[State, dict[Bits, int]] = {}
+        self.history: dict[State, list[tuple[int, Bits, int]]] = {}
+        self.edges: dict[State, list[Edge]] = {}
+        self.order: dict[State, int] = {}
+        self.starts: dict[State, tuple[int, tuple[int, ...]]] = {}
+        self.found: dict[CaseKey, tuple[int, State | None, Bits, int, int | None, tuple[int, ...], State]] = {}
+        self.fired_steps: dict[int, int] = {}
+        position = self.compiled.position
+        self._case = [position[n] for n in system.case_variables.values()]
+        self._frames = [[position[n] for n in system.case_frames[level].values()] for level in reversed(LEVELS) if level in system.case_frames]
+        self._plans: dict[int, _Plan] = {}
+        self._spread: dict[Bits, Masks] = {}
+        self.transitions = 0
+        self.finished = True
+
+    def _check_failed(self, index: int) -> None:
+        check = self.system.steps[index].checks[0]
+        raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
+
+    # -- search
+
+    def run(self) -> EngineResult:
+        began = time.perf_counter()
+        c = self.compiled
+        state_bads = c.state_bads()
+        spread = self.spread
+        plans = [self.plan(step) for step in self.system.steps]
+        frontier: dict[State, dict[Bits, int]] = {}
+
+        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]], bad_before: int) -> None:
+            known = self.reached.get(s)
+            if known is None:
+                known = self.reached[s] = {}
+                self.order[s] = len(self.order)
+                self.history[s] = []
+            for bits, mask in news.items():
+                new = mask & ~known.get(bits, 0)
+                if not new:
+                    continue
+                known[bits] = known.get(bits, 0) | new
+                self.history[s].append((depth, bits, new))
+                waiting = into.setdefault(s, {})
+                waiting[bits] = waiting.get(bits, 0) | new
+                for bad, test in state_bads:
+                    hit = test(s, (), self.spread(bits)) & new & ~bad_before
+                    if hit:
+                        self.note(bad.property, bad.clause, self.case_of(s), depth, None, bits, _first(hit), None, (), s)
+
+        for index, chosen, s in c.initial_states():
+            if self.where is not None and not self.where(self.values(s)):
+                continue
+            self.starts.setdefault(s, (index, chosen))
+            arrive(s, self.initial_bits(s), 0, frontier, 0)
+        depth = 0
+        reported = began
+        while frontier:
+            following: dict[State, dict[Bits, int]] = {}
+            for s, news in frontier.items():
+                edges = self.edges.get(s)
+                if edges is None:
+                    edges = c.successors(s)
+                    if self.where is not None:
+                        edges = [e for e in edges if self.where(self.values(e[2]))]
+                    self.edges[s] = edges
+                    for index, _, _ in edges:
+                        self.fired_steps[index] = self.fired_steps.get(index, 0) + 1
+                # What is bad already is noted where it became so.
+                bad_before = 0
+                for _, test in state_bads:
+                    for bits, mask in news.items():
+                        bad_before |= test(s, (), self.spread(bits)) & mask
+                weight = sum(m.bit_count() for m in news.values())
+                for index, chosen, t in edges:
+                    plan = plans[index]
+                    moved = self.move(plan, s, chosen, t, news)
+                    for bad, test in plan.bads:
+                        for bits, mask in news.items():
+                            hit = test(s, chosen, spread(bits)) & mask
+                            if hit:
+                                self.note(bad.property, bad.clause, self.case_of(t), depth + 1, s, bits, _first(hit), index, chosen, t)
+                    self.transitions += weight
+                    arrive(t, moved, depth + 1, following, bad_before)
+                if self.progress is not None and time.perf_counter() - reported > 0.2:
+                    reported = time.perf_counter()
+                    self.progress(len(self.reached), depth)
+                if self.limit is not None and len(self.reached) > self.limit:
+                    self.finished = False
+                    following = {}
+                    break
+            frontier = following
+            depth += 1
+        return self.result(time.perf_counter() - began, depth)
+
+    def note(self, name: str, clause: str, case: tuple[int, ...], depth: int, s: State | None, bits: Bits, entry: int, index: int | None, chosen: tuple[int, ...], t: State) -> None:
+        """Keep the first (hence shallowest) violation of each property, clause and case."""
+        self.found.setdefault((name, clause, case), (depth, s, bits, entry, index, chosen, t))
+
+    def case_of(self, s: State) -> tuple[int, ...]:
+        """The case that a violation in ``s`` belongs to: of the switch under way, else of the last one."""
+        for where in self._frames:
+            if where and s[where[0]]:
+                return tuple(s[i] for i in where)
+        return tuple(s[i] for i in self._case)
+
+    def values(self, s: State) -> dict[str, int]:
+        return dict(zip(self.compiled.variables, map(int, s), strict=True))
+
+    def spread(self, bits: Bits) -> Masks:
+        found = self._spread.get(bits)
+        if found is None:
+            every = self.compiled.all
+            found = self._spread[bits] = tuple(every if b else 0 for b in bits)
+        return found
+
+    def split(self, masks: Masks, mask: int) -> dict[Bits, int]:
+        """The entries of ``mask`` by the values that their variables have in ``masks``."""
+        parts: list[tuple[Bits, int]] = [((), mask)]
+        for m in masks:
+            parts = [(bits + (b,), p & (m if b else ~m)) for bits, p in parts for b in (0, 1) if p & (m if b else ~m)]
+        return dict(parts)
+
+    def initial_bits(self, s: State) -> dict[Bits, int]:
+        """Any content that the machine can hold: each entry cached or not, then saturated."""
+        c = self.compiled
+        news: dict[Bits, int] = {}
+        for content in (c.initial_cached(s), tuple(0 for _ in c.entry_variables)):
+            for bits, mask in self.split(c.fill(s, content), c.all).items():
+                news[bits] = news.get(bits, 0) | mask
+        return news
+
+    def plan(self, step: Step) -> _Plan:
+        found = self._plans.get(step.index)
+        if found is None:
+            c = self.compiled
+            found = self._plans[step.index] = _Plan(step, c.moved(step), c.refills(step), tuple(c.step_bads(step)))
+        return found
+
+    def move(self, plan: _Plan, s: State, chosen: tuple[int, ...], t: State, news: Mapping[Bits, int]) -> Mapping[Bits, int]:
+        """Where the entries of ``news`` are after a step: dropped, then refilled."""
+        moved, refills = plan.moved, plan.refills
+        if moved is None and not refills:
+            return news
+        made: dict[Bits, int] = {}
+        fill = self.compiled.fill
+        for bits, mask in news.items():
+            masks = self.spread(bits)
+            if moved is not None:
+                masks = moved(s, chosen, masks)
+            if refills:
+                masks = fill(t, masks)
+            for after, part in self.split(masks, mask).items():
+                made[after] = made.get(after, 0) | part
+        return made
+
+    def result(self, seconds: float, depth: int) -> EngineResult:
+        names = tuple(self.system.case_variables)
+        violations = [
+            Violation(name, clause, tuple(zip(names, case, strict=True)), found[0]) for (name, clause, case), found in self.found.items()
+        ]
+        fired: dict[tuple[str, str], int] = {}
+        for index, count in self.fired_steps.items():
+            for event in self.system.steps[index].events:
+                fired[event.kind, event.name] = fired.get((event.kind, event.name), 0) + count
+        ever = 0
+        for known in self.reached.values():
+            for bits, mask in known.items():
+                if any(bits[self.compiled.entry_variables.index(n)] for n in self.system.cached.values()):
+                    ever |= mask
+        return EngineResult(
+            engine="explicit",
+            complete=self.finished,
+            bound=depth,
+            violations=violations,
+            states=sum(m.bit_count() for known in self.reached.values() for m in known.values()),
+            transitions=self.transitions,
+            seconds=seconds,
+            fired=fired,
+            steps_fired=frozenset(self.fired_steps),
+            reason="" if self.finished else f"stopped at the limit of {self.limit} control states",
+            cached_entries=ever.bit_count() if self.system.cached else None,
+        )
+
+    # -- traces
+
+    def trace(self, violation: Violation) -> Trace:
+        """The first shortest run to ``violation``: least start, then least step at each point."""
+        case = tuple(v for _, v in violation.case)
+        depth, s, bits, entry, index, chosen, t = self.found[violation.property, violation.clause, case]
+        one = 1 << entry
+        goal: State = t if s is None else s
+        length = depth if s is None else depth - 1
+        sources = self._sources()
+        layers: list[set[tuple[State, Bits]]] = [{(goal, bits)}]
+        for at in range(length - 1, -1, -1):
+            layer: set[tuple[State, Bits]] = set()
+            for after, after_bits in layers[-1]:
+                for before, step_index, taken in sources.get(after, ()):
+                    for when, before_bits, mask in self.history[before]:
+                        if when == at and mask & one and (before, before_bits) not in layer:
+                            moved = self.move(self.plan(self.system.steps[step_index]), before, taken, after, {before_bits: one})
+                            if after_bits in moved:
+                                layer.add((before, before_bits))
+            if not layer:
+                raise InternalError("the explicit engine cannot rebuild a trace that it found")
+            layers.append(layer)
+        layers.reverse()
+        here, here_bits = min(layers[0], key=lambda x: (self.order[x[0]], x[1]))
+        start_index, start_chosen = self.starts[here]
+        start = self.system.initial[start_index]
+        initial = self._state(here, here_bits)
+        steps: list[TraceStep] = []
+        for layer in layers[1:]:
+            for step_index, taken, after in self.edges[here]:
+                moved = self.move(self.plan(self.system.steps[step_index]), here, taken, after, {here_bits: one})
+                following = next(((after, b) for b in moved if (after, b) in layer), None)
+                if following is not None:
+                    here, here_bits = following
+                    steps.append(self._trace_step(step_index, taken, here, here_bits))
+                    break
+            else:
+                raise InternalError("the explicit engine cannot follow a trace that it found")
+        if index is not None:
+            moved = self.move(self.plan(self.system.steps[index]), here, chosen, t, {here_bits: one})
+            steps.append(self._trace_step(index, chosen, t, next(iter(moved))))
+        fields = self.compiled.entries[entry]
+        named = dict(zip((q.name for q in start.parameters), map(int, start_chosen), strict=True))
+        return Trace(start, named, initial, dict(fields), tuple(steps))
+
+    def _sources(self) -> dict[State, list[tuple[State, int, tuple[int, ...]]]]:
+        if not hasattr(self, "_reverse"):
+            self._reverse: dict[State, list[tuple[State, int, tuple[int, ...]]]] = {}
+            for s, edges in self.edges.items():
+                for index, chosen, t in edges:
+                    self._reverse.setdefault(t, []).append((s, index, chosen))
+        return self._reverse
+
+    def _state(self, s: State, bits: Bits) -> TraceState:
+        return TraceState(self.values(s), dict(zip(self.compiled.entry_variables, bits, strict=True)))
+
+    def _trace_step(self, index: int, chosen: Iterable[int], s: State, bits: Bits) -> TraceStep:
+        step = self.system.steps[index]
+        return TraceStep(step, dict(zip((q.name for q in step.parameters), map(int, chosen), strict=True)), self._state(s, bits))

@@ -1,0 +1,42 @@
+"""What can go wrong, as exceptions.
+
+TlbcheckError
+├── InputError       the user's model, file or option cannot be used: exit status 2
+└── InternalError    two parts of tlbcheck contradict each other: exit status 4
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A position in a source file; ``line`` and ``column`` count from 1, 0 where unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        parts = [self.file, *(str(n) for n in (self.line, self.column) if n)]
+        return ":".join(parts)
+
+
+class TlbcheckError(Exception):
+    """Base of everything that tlbcheck raises on purpose."""
+
+
+class InputError(TlbcheckError):
+    """Unreadable or unsupported input: one line with the place, what is wrong and what to do."""
+
+    def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
+        self.message = message
+        self.place = place
+        self.hint = hint
+        text = f"{place}: {message}" if place else message
+        super().__init__(f"{text}; {hint}" if hint else text)
+
+
+class InternalError(TlbcheckError):
+    """Engines, replay or a re-check disagree; names both sides. Never a verdict."""

@@ -1,0 +1,1 @@
+"""The modelling language: types, expressions, procedures, models and properties, as plain data."""

@@ -1,0 +1,301 @@
+"""Procedures as data: what a front end produces, what lowering compiles and what replay interprets.
+
+Expressions inside a procedure refer to locals and parameters by bare name, to case variables as
+``case.NAME`` and to flags as ``flag.NAME``. Everything that can be seen from outside an
+activation (registers, memory, other CPUs) is read and written by statements of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.expr import Expr, var
+from tlbcheck.lang.types import BOOL, Type, type_of
+
+
+def _not_run(what: str) -> NoReturn:
+    raise InputError(f"{what} is part of a model and cannot be called from ordinary Python", hint="use it inside a @procedure, which is read and never run")
+
+
+@dataclass(eq=False)
+class StateVar:
+    """A variable that other activations can see: a register, shared memory, or one copy per CPU.
+
+    ``get``, ``set`` and ``at`` are read by the front end; each is one step. ``index`` makes an
+    array over that type. A ``register`` is written by machine operations only (and by ``init``).
+    """
+
+    name: str
+    type: Type
+    per_cpu: bool = False
+    index: Type | None = None
+    register: bool = False
+
+    @property
+    def expr(self) -> Expr:
+        """The variable (of the acting CPU, if there is one for each) in a rule."""
+        return var(self.name, self.type)
+
+    def get(self) -> Any:
+        _not_run(f"{self.name}.get()")
+
+    def set(self, value: Any) -> None:
+        _not_run(f"{self.name}.set()")
+
+    def at(self, index: Any) -> StateVar:
+        """The element ``index`` of an array, or CPU ``index``'s copy."""
+        _not_run(f"{self.name}.at()")
+
+
+def shared(name: str, type_: Any, *, index: Any = None) -> StateVar:
+    """A variable in memory that every CPU sees; with ``index``, an array."""
+    return StateVar(name, type_of(type_), index=None if index is None else type_of(index))
+
+
+def per_cpu(name: str, type_: Any) -> StateVar:
+    """One variable for each CPU; ``get`` and ``set`` mean the acting CPU's."""
+    return StateVar(name, type_of(type_), per_cpu=True)
+
+
+@dataclass(eq=False)
+class CaseVar:
+    """Chosen at the start of a run and never changed; read in expressions like a constant."""
+
+    name: str
+    type: Type
+    domain: tuple[int, ...]
+
+    @property
+    def expr(self) -> Expr:
+        return var(f"case.{self.name}", self.type)
+
+    def __bool__(self) -> bool:
+        _not_run(self.name)
+
+
+def case_variable(name: str, type_: Any, domain: tuple[int, ...] | None = None) -> Any:
+    """A case variable over all values of ``type_``, or over ``domain``."""
+    resolved = type_of(type_)
+    return CaseVar(name, resolved, resolved.values() if domain is None else domain)
+
+
+@dataclass(eq=False)
+class Flag:
+    """A constant that a variant of a model may set: the language's ``#ifdef``."""
+
+    name: str
+    default: bool
+
+    @property
+    def expr(self) -> Expr:
+        return var(f"flag.{self.name}", BOOL)
+
+    def __bool__(self) -> bool:
+        _not_run(self.name)
+
+
+@dataclass(eq=False)
+class Table:
+    """An attribute of an enum's members, given for every member: ``mode(context)``."""
+
+    name: str
+    index: Type
+    values: tuple[int, ...]
+    type: Type
+
+    def __call__(self, member: Any) -> Any:
+        _not_run(f"{self.name}()")
+
+
+@dataclass(frozen=True, eq=False)
+class Clause:
+    """One sentence of a rule: it applies if all ``parts`` hold. Data, so that it can be mutated.
+
+    ``vendors`` names whose manuals promise it; ``rule`` is its number in the reference.
+    """
+
+    rule: str
+    parts: tuple[Expr, ...]
+    vendors: frozenset[str] = frozenset({"intel", "amd"})
+    exception: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A step of the machine: when it faults, what it does to registers, which entries it drops.
+
+    Operands are ``arg.NAME``, registers their bare names, the entry's fields ``entry.FIELD``.
+    All right-hand sides read the registers as they were before the operation.
+    """
+
+    name: str
+    operands: tuple[tuple[str, Type | None], ...] = ()
+    result: Expr | None = None
+    faults: tuple[Clause, ...] = ()
+    effects: tuple[tuple[StateVar, Expr], ...] = ()
+    drops: tuple[Clause, ...] = ()
+    text: str = ""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _not_run(self.name)
+
+
+def marker(event: str, text: str) -> Operation:
+    """A step that only marks a moment of the protocol, such as a tick of a clock."""
+    return Operation(event, text=text)
+
+
+def choose(domain: Any) -> Any:
+    """Any value of an enum class, a type of the language or a tuple: a free choice."""
+    _not_run("choose()")
+
+
+def require(condition: Any) -> None:
+    """Only runs on which ``condition`` holds go on from here; inside ``atomic`` it is a guard."""
+    _not_run("require()")
+
+
+class Atomic:
+    """``with atomic:`` makes everything inside one indivisible step, such as a locked RMW."""
+
+    def __enter__(self) -> None:
+        _not_run("atomic")
+
+    def __exit__(self, *args: object) -> None:
+        _not_run("atomic")
+
+
+atomic = Atomic()
+
+
+@dataclass(eq=False, kw_only=True)
+class Statement:
+    place: Place
+
+
+@dataclass(eq=False, kw_only=True)
+class Assign(Statement):
+    target: str
+    value: Expr
+
+
+@dataclass(eq=False, kw_only=True)
+class Do(Statement):
+    operation: Operation
+    args: tuple[Expr, ...]
+    target: str | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Read(Statement):
+    variable: StateVar
+    at: Expr | None
+    target: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Write(Statement):
+    variable: StateVar
+    at: Expr | None
+    value: Expr
+
+
+@dataclass(eq=False, kw_only=True)
+class If(Statement):
+    condition: Expr
+    then: list[Statement]
+    orelse: list[Statement]
+
+
+@dataclass(eq=False, kw_only=True)
+class While(Statement):
+    condition: Expr
+    body: list[Statement]
+
+
+@dataclass(eq=False, kw_only=True)
+class Call(Statement):
+    procedure: Procedure
+    args: tuple[Expr, ...]
+    target: str | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Return(Statement):
+    value: Expr | None
+
+
+@dataclass(eq=False, kw_only=True)
+class Assert(Statement):
+    condition: Expr
+    text: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Require(Statement):
+    condition: Expr
+
+
+@dataclass(eq=False, kw_only=True)
+class Choose(Statement):
+    target: str
+    domain: tuple[int, ...]
+    type: Type
+    label: str = ""
+
+
+@dataclass(eq=False, kw_only=True)
+class AtomicBlock(Statement):
+    body: list[Statement]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    type: Type
+
+
+@dataclass(eq=False)
+class Procedure:
+    """A procedure; ``parse`` gives its body on first use, so that it may name later ones.
+
+    ``role`` says what it is to the properties (``switch``, ``caller``, ...). ``result`` is None
+    where nothing is returned.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    place: Place
+    parse: Callable[[], list[Statement]]
+    result: Type | None = None
+    role: str = ""
+    doc: str = ""
+    _body: list[Statement] | None = field(default=None, repr=False)
+
+    @property
+    def body(self) -> list[Statement]:
+        if self._body is None:
+            self._body = self.parse()
+        return self._body
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _not_run(f"{self.name}()")
+
+    def with_body(self, body: list[Statement]) -> Procedure:
+        """The same procedure with other statements: how mutants and repairs are made."""
+        return Procedure(self.name, self.parameters, self.place, lambda: body, self.result, self.role, self.doc)
+
+
+def walk(statements: list[Statement]) -> Iterator[Statement]:
+    """Every statement, outer before inner, in source order."""
+    for s in statements:
+        yield s
+        match s:
+            case If():
+                yield from walk(s.then)
+                yield from walk(s.orelse)
+            case While() | AtomicBlock():
+                yield from walk(s.body)

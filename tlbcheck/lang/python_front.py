@@ -1,0 +1,495 @@
+"""The Python front end: reads the source of a function and makes a procedure of it.
+
+The function is parsed, never run. Every call of an operation inside an expression becomes a
+statement of its own in Python's evaluation order; ``and``/``or`` and conditional expressions
+whose later operands contain one become branches.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import enum
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lookup, not_, or_, resize, truth, var, word_op
+from tlbcheck.lang.types import BOOL, BoolType, EnumType, IntType, Type, WordType, type_of
+
+_BINARY = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
+_SUPPORTED = "supported are assignments, if/elif/else, while, return, assert, with atomic, and calls"
+
+
+@overload
+def procedure(function: Callable[..., Any], /) -> p.Procedure: ...
+@overload
+def procedure(*, role: str = ...) -> Callable[[Callable[..., Any]], p.Procedure]: ...
+def procedure(function: Callable[..., Any] | None = None, /, *, role: str = "") -> Any:
+    """Declare a procedure of a model; ``role`` tells the properties what it is.
+
+    Raises ``InputError``, with file, line and column, for what the language does not have.
+    """
+
+    def declare(f: Callable[..., Any]) -> p.Procedure:
+        return _declare(f, role)
+
+    return declare if function is None else declare(function)
+
+
+def _declare(function: Callable[..., Any], role: str) -> p.Procedure:
+    source_file = inspect.getsourcefile(function) or "<unknown>"
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except OSError:
+        raise InputError(
+            f"the source of {function.__name__} cannot be read", hint="procedures have to be defined in a file"
+        ) from None
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    node = tree.body[0]
+    assert isinstance(node, ast.FunctionDef)
+
+    def place(n: ast.AST) -> Place:
+        return Place(source_file, first + getattr(n, "lineno", 1) - 1, getattr(n, "col_offset", 0) + 1 + indent)
+
+    scope = dict(inspect.getclosurevars(function).nonlocals)
+    names = _Names(function.__globals__, scope)
+    here = place(node)
+    if node.args.vararg or node.args.kwarg or node.args.kwonlyargs or node.args.defaults:
+        raise InputError(f"{node.name} has parameters of an unsupported kind", place=here, hint="use plain positional parameters")
+    parameters = tuple(p.Parameter(a.arg, _annotation(a.annotation, names, place(a), a.arg)) for a in node.args.args)
+    result = None
+    if node.returns is not None and not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
+        result = _annotation(node.returns, names, place(node.returns), "the result")
+
+    def parse() -> list[p.Statement]:
+        reader = _Reader(node.name, names, place, {q.name: q.type for q in parameters}, result)
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        return reader.block(body)
+
+    return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "")
+
+
+def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -> Type:
+    if node is None:
+        raise InputError(f"{what} has no type", place=place, hint="annotate it: bool, an enum, u64, Range(low, high)")
+    scope = {**vars(builtins), **names.module, **names.closure}
+    expression = ast.Expression(node)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        expression = ast.parse(node.value, mode="eval")
+    try:
+        return type_of(eval(compile(ast.fix_missing_locations(expression), "<annotation>", "eval"), scope))  # noqa: S307
+    except InputError as error:
+        raise InputError(error.message, place=place, hint=error.hint) from None
+    except Exception as error:
+        raise InputError(f"the type of {what} cannot be read: {error}", place=place) from None
+
+
+@dataclass(frozen=True)
+class _Names:
+    module: dict[str, Any]
+    closure: dict[str, Any]
+
+    def find(self, name: str) -> Any:
+        for scope in (self.closure, self.module, vars(builtins)):
+            if name in scope:
+                return scope[name]
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class _Element:
+    """``variable.at(index)``, on the way to its ``get`` or ``set``."""
+
+    variable: p.StateVar
+    index: Expr
+
+
+@dataclass(frozen=True)
+class _Method:
+    owner: p.StateVar | _Element
+    name: str
+
+
+@dataclass
+class _Reader:
+    """Reads one function body; ``out`` is the list that statements are being added to."""
+
+    name: str
+    names: _Names
+    place: Callable[[ast.AST], Place]
+    locals: dict[str, Type | None]
+    result: Type | None
+    out: list[p.Statement] = field(default_factory=list)
+    temporaries: int = 0
+
+    # -- statements
+
+    def block(self, body: list[ast.stmt]) -> list[p.Statement]:
+        outer, self.out = self.out, []
+        for s in body:
+            self.statement(s)
+        made, self.out = self.out, outer
+        return made
+
+    def add(self, statement: p.Statement) -> None:
+        self.out.append(statement)
+
+    def refuse(self, node: ast.AST, what: str, hint: str = _SUPPORTED) -> InputError:
+        return InputError(f"{what} in {self.name}", place=self.place(node), hint=hint)
+
+    def statement(self, node: ast.stmt) -> None:
+        here = self.place(node)
+        match node:
+            case ast.Pass():
+                pass
+            case ast.Expr(value=ast.Constant(value=str())):
+                pass
+            case ast.Expr(value=ast.Call() as call):
+                self.call(call, wanted=False)
+            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+                self.assign(node, target, self.value(value, self.locals.get(target)))
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
+                declared = _annotation(node.annotation, self.names, here, target)
+                self.assign(node, target, lift(self.value(value, declared), declared))
+            case ast.AugAssign(target=ast.Name(id=target), op=op, value=value):
+                left = self.local(node, target)
+                self.assign(node, target, self.binary(node, op, left, self.value(value, left.type)))
+            case ast.If(test=test, body=body, orelse=orelse):
+                condition = self.condition(test)
+                if condition.op == "const":
+                    self.out.extend(self.block(body if condition.value else orelse))
+                else:
+                    self.add(p.If(place=here, condition=condition, then=self.block(body), orelse=self.block(orelse)))
+            case ast.While(test=test, body=body, orelse=[]):
+                self.while_(node, test, body)
+            case ast.Return(value=value):
+                if value is None:
+                    if self.result is not None:
+                        raise self.refuse(node, "return without a value", f"return a {self.result}")
+                    self.add(p.Return(place=here, value=None))
+                else:
+                    if self.result is None:
+                        raise self.refuse(node, "return of a value from a procedure without a result type", "annotate it: def f(...) -> u64")
+                    self.add(p.Return(place=here, value=self.fit(node, self.value(value, self.result), self.result, "the result")))
+            case ast.Assert(test=test):
+                self.add(p.Assert(place=here, condition=self.condition(test), text=ast.unparse(test)))
+            case ast.With(items=[ast.withitem(context_expr=expression, optional_vars=None)], body=body) if isinstance(self.reach(expression), p.Atomic):
+                self.add(p.AtomicBlock(place=here, body=self.block(body)))
+            case _:
+                raise self.refuse(node, f"unsupported statement '{type(node).__name__.lower()}'")
+
+    def assign(self, node: ast.AST, target: str, value: Expr) -> None:
+        known = self.locals.get(target)
+        if known is not None:
+            value = self.fit(node, value, known, target)
+        elif value.type is None:
+            raise self.refuse(node, f"the type of '{target}' is not known", f"say it: {target}: u64 = ...")
+        self.locals[target] = value.type
+        if self.out and isinstance(last := self.out[-1], p.Choose) and value.op == "var" and value.value == last.target:
+            last.label = target
+        self.add(p.Assign(place=self.place(node), target=target, value=value))
+
+    def while_(self, node: ast.While, test: ast.expr, body: list[ast.stmt]) -> None:
+        outer, self.out = self.out, []
+        condition = self.condition(test)
+        hoisted, self.out = self.out, outer
+        if hoisted:
+            raise self.refuse(node, "a while condition that reads shared state", "write: while True: x = v.get(); if ...: return; or use atomic with require")
+        self.add(p.While(place=self.place(node), condition=condition, body=self.block(body)))
+
+    # -- expressions
+
+    def local(self, node: ast.AST, name: str) -> Expr:
+        if name not in self.locals:
+            raise self.refuse(node, f"'{name}' is not defined", "define it first, or import it into the module")
+        return var(name, self.locals[name])
+
+    def fit(self, node: ast.AST, value: Expr, type_: Type, what: str) -> Expr:
+        """``value`` as a ``type_``, or an error that names what was to receive it."""
+        value = lift(value, type_)
+        if value.op == "const" and isinstance(type_, IntType) and not type_.low <= value.value <= type_.high:
+            raise self.refuse(node, f"{value.value} is out of range for {what} ({type_})", "widen the type or change the value")
+        if type_ == BOOL and value.type is not None and isinstance(value.type, WordType):
+            return truth(value)
+        same_kind = type(value.type) is type(type_) and (not isinstance(type_, EnumType) or value.type == type_)
+        if not same_kind:
+            raise self.refuse(node, f"{what} is a {type_} and cannot take a {value.type}", "convert it explicitly")
+        if isinstance(type_, WordType):
+            return resize(value, type_)
+        if isinstance(type_, IntType):
+            return const(value.value, type_) if value.op == "const" else value
+        return value
+
+    def value(self, node: ast.expr, like: Type | None = None) -> Expr:
+        found = self.reach(node, like)
+        if isinstance(found, p.CaseVar | p.Flag):
+            return found.expr
+        if isinstance(found, Expr):
+            return lift(found, like)
+        if isinstance(found, bool | int | enum.Enum):
+            return lift(found, like)
+        raise self.refuse(node, f"'{ast.unparse(node)}' is not a value of the language", "values are booleans, integers, words and enum members")
+
+    def condition(self, node: ast.expr) -> Expr:
+        value = self.value(node)
+        if value.op == "const" and value.type is None:
+            return TRUE if value.value else FALSE
+        if isinstance(value.type, EnumType):
+            raise self.refuse(node, f"a {value.type} used as a condition", "compare it with a member")
+        return truth(value)
+
+    def reach(self, node: ast.expr, like: Type | None = None) -> Any:
+        """The Python object or the expression that ``node`` denotes."""
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                if name in self.locals:
+                    return self.local(node, name)
+                try:
+                    return self.names.find(name)
+                except KeyError:
+                    raise self.refuse(node, f"'{name}' is not defined", "define it first, or import it into the module") from None
+            case ast.Attribute(value=base, attr=attribute):
+                owner = self.reach(base)
+                if isinstance(owner, p.StateVar | _Element):
+                    return _Method(owner, attribute)
+                if isinstance(owner, Expr) or not hasattr(owner, attribute):
+                    raise self.refuse(node, f"'{ast.unparse(node)}' is not defined", "only modules, enums and state variables have attributes")
+                return getattr(owner, attribute)
+            case ast.Call():
+                return self.call(node, wanted=True)
+            case ast.UnaryOp(op=op, operand=operand):
+                return self.unary(node, op, operand, like)
+            case ast.BinOp(left=left, op=op, right=right):
+                a = self.value(left, like)
+                b = self.value(right, a.type)
+                return self.binary(node, op, a, b)
+            case ast.BoolOp(op=op, values=values):
+                return self.junction(node, isinstance(op, ast.And), values)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                return self.compare(node, left, ops, comparators)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return self.conditional(node, test, body, orelse, like)
+        raise self.refuse(node, f"unsupported expression '{ast.unparse(node)}'", "supported are names, constants, calls, & | ^ ~ + - << >>, comparisons, and/or/not, a if c else b")
+
+    def unary(self, node: ast.AST, op: ast.unaryop, operand: ast.expr, like: Type | None) -> Any:
+        if isinstance(op, ast.Not):
+            return not_(self.condition(operand))
+        found = self.reach(operand, like)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return ~found if isinstance(op, ast.Invert) else -found
+        value = self.value(operand, like)
+        if isinstance(op, ast.Invert) and isinstance(value.type, WordType):
+            return ~value
+        if isinstance(op, ast.Invert) and value.type is None:
+            return const(~value.value, None)
+        raise self.refuse(node, f"'{ast.unparse(node)}' is not supported", "~ works on words, not on booleans")
+
+    def binary(self, node: ast.AST, op: ast.operator, a: Expr, b: Expr) -> Expr:
+        name = _BINARY.get(type(op))
+        if name is None:
+            raise self.refuse(node, f"unsupported operator '{type(op).__name__}'", "supported are & | ^ + - << >>")
+        a, b = lift(a, b.type), lift(b, a.type)
+        if a.type == BOOL and name in ("band", "bor", "bxor"):
+            return {"band": and_, "bor": or_, "bxor": lambda x, y: not_(eq(x, y))}[name](a, truth(b))
+        if isinstance(a.type, IntType) and name in ("add", "sub") and isinstance(b.type, IntType):
+            return word_op(name, a, b)
+        if a.type is None and b.type is None:
+            both = {"band": lambda x, y: x & y, "bor": lambda x, y: x | y, "bxor": lambda x, y: x ^ y, "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "shl": lambda x, y: x << y, "shr": lambda x, y: x >> y}
+            return const(both[name](a.value, b.value), None)
+        if not (isinstance(a.type, WordType) and isinstance(b.type, WordType)):
+            raise self.refuse(node, f"'{name}' of a {a.type} and a {b.type}", "bit operations need words")
+        if a.type != b.type and name not in ("shl", "shr"):
+            wide = a.type if a.type.width >= b.type.width else b.type
+            a, b = resize(a, wide), resize(b, wide)
+        return word_op(name, a, b)
+
+    def compare(self, node: ast.AST, left: ast.expr, ops: list[ast.cmpop], rights: list[ast.expr]) -> Expr:
+        parts, a = [], self.value(left)
+        for op, right in zip(ops, rights, strict=True):
+            if isinstance(op, ast.In | ast.NotIn):
+                if not isinstance(right, ast.Tuple | ast.List | ast.Set):
+                    raise self.refuse(node, "membership in something else than a literal tuple", "write: x in (a, b)")
+                member = or_(*(eq(a, self.value(x, a.type)) for x in right.elts))
+                parts.append(member if isinstance(op, ast.In) else not_(member))
+                continue
+            b = self.value(right, a.type)
+            a = lift(a, b.type)
+            if isinstance(a.type, EnumType) and b.type != a.type:
+                raise self.refuse(node, f"comparison of a {a.type} with a {b.type}", "compare values of one type")
+            match op:
+                case ast.Eq() | ast.Is():
+                    parts.append(eq(a, b))
+                case ast.NotEq() | ast.IsNot():
+                    parts.append(not_(eq(a, b)))
+                case ast.Lt():
+                    parts.append(a < b)
+                case ast.LtE():
+                    parts.append(a <= b)
+                case ast.Gt():
+                    parts.append(b < a)
+                case ast.GtE():
+                    parts.append(b <= a)
+            a = b
+        return and_(*parts)
+
+    def apart(self, read: Callable[[], Expr]) -> tuple[Expr, list[p.Statement]]:
+        """What ``read`` returns, and the statements that it needs first."""
+        outer, self.out = self.out, []
+        value = read()
+        made, self.out = self.out, outer
+        return value, made
+
+    def temporary(self, type_: Type) -> str:
+        self.temporaries += 1
+        name = f"%{self.temporaries}"
+        self.locals[name] = type_
+        return name
+
+    def junction(self, node: ast.AST, conjunction: bool, values: list[ast.expr]) -> Expr:
+        first = self.condition(values[0])
+        if len(values) == 1 or (first.op == "const" and bool(first.value) is not conjunction):
+            return first
+        rest, made = self.apart(lambda: self.junction(node, conjunction, values[1:]))
+        if not made:
+            return and_(first, rest) if conjunction else or_(first, rest)
+        here, name = self.place(node), self.temporary(BOOL)
+        later = [*made, p.Assign(place=here, target=name, value=rest)]
+        known: list[p.Statement] = [p.Assign(place=here, target=name, value=FALSE if conjunction else TRUE)]
+        self.add(p.If(place=here, condition=first, then=later if conjunction else known, orelse=known if conjunction else later))
+        return var(name, BOOL)
+
+    def conditional(self, node: ast.AST, test: ast.expr, body: ast.expr, orelse: ast.expr, like: Type | None) -> Expr:
+        condition = self.condition(test)
+        then, then_made = self.apart(lambda: self.value(body, like))
+        other, other_made = self.apart(lambda: self.value(orelse, then.type))
+        then = lift(then, other.type)
+        if then.type is None or type(then.type) is not type(other.type):
+            raise self.refuse(node, "the two sides of a conditional expression differ in type", "give both the same type")
+        if not then_made and not other_made:
+            return ite(condition, then, other)
+        here, name = self.place(node), self.temporary(then.type)
+        self.add(p.If(place=here, condition=condition, then=[*then_made, p.Assign(place=here, target=name, value=then)], orelse=[*other_made, p.Assign(place=here, target=name, value=other)]))
+        return var(name, then.type)
+
+    # -- calls
+
+    def call(self, node: ast.Call, *, wanted: bool) -> Any:
+        target = self.reach(node.func)
+        if isinstance(target, Expr):
+            raise self.refuse(node, f"call of '{ast.unparse(node.func)}', which is a value")
+        if node.keywords and not isinstance(target, p.Operation | p.Procedure):
+            raise self.refuse(node, "keyword arguments", "pass them by position")
+        match target:
+            case p.Operation():
+                return self.operation(node, target, wanted)
+            case p.Procedure():
+                return self.procedure_call(node, target, wanted)
+            case p.Table():
+                index = self.value(node.args[0])
+                if index.type != target.index:
+                    raise self.refuse(node, f"{target.name}() takes a {target.index}, not a {index.type}", "pass a member of that enum")
+                return lookup(index, target.values, target.type)
+            case _Method():
+                return self.method(node, target, wanted)
+            case p.choose:
+                return self.choice(node)
+            case p.require:
+                self.add(p.Require(place=self.place(node), condition=self.condition(node.args[0])))
+                return TRUE
+        raise self.refuse(node, f"call of '{ast.unparse(node.func)}', which is no operation, procedure or table", "declare it with @procedure, or use an operation of the machine")
+
+    def arguments(self, node: ast.Call, names: list[str], types: list[Type | None], what: str) -> tuple[Expr, ...]:
+        given: dict[str, ast.expr] = dict(zip(names, node.args, strict=False))
+        for keyword in node.keywords:
+            if keyword.arg not in names or keyword.arg in given:
+                raise self.refuse(node, f"{what} has no parameter '{keyword.arg}' left", f"it takes ({', '.join(names)})")
+            given[keyword.arg] = keyword.value
+        if len(node.args) > len(names) or len(given) != len(names):
+            raise self.refuse(node, f"{what} takes {len(names)} argument(s), {len(node.args) + len(node.keywords)} given", f"it takes ({', '.join(names)})")
+        made = []
+        for name, type_ in zip(names, types, strict=True):
+            value = self.value(given[name], type_)
+            made.append(value if type_ is None else self.fit(node, value, type_, f"parameter '{name}' of {what}"))
+        return tuple(made)
+
+    def operation(self, node: ast.Call, operation: p.Operation, wanted: bool) -> Expr:
+        args = self.arguments(node, [n for n, _ in operation.operands], [t for _, t in operation.operands], operation.name)
+        target = None
+        if operation.result is not None:
+            assert operation.result.type is not None
+            target = self.temporary(operation.result.type)
+        elif wanted:
+            raise self.refuse(node, f"{operation.name} gives no value", "call it as a statement")
+        self.add(p.Do(place=self.place(node), operation=operation, args=args, target=target))
+        return var(target, self.locals[target]) if target else TRUE
+
+    def procedure_call(self, node: ast.Call, callee: p.Procedure, wanted: bool) -> Expr:
+        args = self.arguments(node, [q.name for q in callee.parameters], [q.type for q in callee.parameters], f"{callee.name}()")
+        if wanted and callee.result is None:
+            raise self.refuse(node, f"{callee.name}() gives no value", "annotate its result type")
+        target = self.temporary(callee.result) if callee.result is not None else None
+        self.add(p.Call(place=self.place(node), procedure=callee, args=args, target=target))
+        return var(target, self.locals[target]) if target else TRUE
+
+    def method(self, node: ast.Call, method: _Method, wanted: bool) -> Any:
+        here, owner = self.place(node), method.owner
+        variable = owner.variable if isinstance(owner, _Element) else owner
+        at = owner.index if isinstance(owner, _Element) else None
+        match method.name, len(node.args):
+            case "get", 0:
+                self.indexed(node, variable, at)
+                target = self.temporary(variable.type)
+                self.add(p.Read(place=here, variable=variable, at=at, target=target))
+                return var(target, variable.type)
+            case "set", 1:
+                if wanted:
+                    raise self.refuse(node, "set() gives no value", "call it as a statement")
+                self.indexed(node, variable, at)
+                value = self.fit(node, self.value(node.args[0], variable.type), variable.type, variable.name)
+                self.add(p.Write(place=here, variable=variable, at=at, value=value))
+                return TRUE
+            case "at", 1 if at is None:
+                index = self.value(node.args[0], variable.index)
+                return _Element(variable, index)
+        raise self.refuse(node, f"'{ast.unparse(node.func)}' with {len(node.args)} argument(s)", "a state variable has get(), set(value) and at(index)")
+
+    def indexed(self, node: ast.AST, variable: p.StateVar, at: Expr | None) -> None:
+        if variable.index is not None and at is None:
+            raise self.refuse(node, f"{variable.name} is an array", f"say which element: {variable.name}.at(i)")
+        if variable.index is None and not variable.per_cpu and at is not None:
+            raise self.refuse(node, f"{variable.name} is no array", "leave out .at()")
+
+    def choice(self, node: ast.Call) -> Expr:
+        if len(node.args) != 1:
+            raise self.refuse(node, "choose() takes one domain", "an enum class, a type or a tuple")
+        argument = node.args[0]
+        if isinstance(argument, ast.Tuple):
+            values = [self.value(x) for x in argument.elts]
+            if any(v.op != "const" for v in values) or not values:
+                raise self.refuse(node, "choose() needs constants", "list the values")
+            type_ = values[0].type or IntType(min(v.value for v in values), max(v.value for v in values))
+            domain = tuple(v.value for v in values)
+        else:
+            found = self.reach(argument)
+            type_ = found.type if isinstance(found, p.CaseVar) else self.type_named(node, found)
+            domain = found.domain if isinstance(found, p.CaseVar) else type_.values()
+        name = self.temporary(type_)
+        self.add(p.Choose(place=self.place(node), target=name, domain=domain, type=type_))
+        return var(name, type_)
+
+    def type_named(self, node: ast.AST, found: Any) -> Type:
+        try:
+            type_ = type_of(found)
+            if isinstance(type_, BoolType | EnumType | IntType):
+                return type_
+        except InputError as error:
+            raise self.refuse(node, error.message, error.hint) from None
+        raise self.refuse(node, f"choose() over a {type_}", "choose from an enum, a Range or a tuple of values")

@@ -1,0 +1,162 @@
+"""Finding models and properties: the library's, and those in a user's own folders.
+
+A model's file is loaded under a private package name, so that families can use relative imports
+wherever their folder stands, and nothing called ``models`` appears among a user's packages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.model import Model, Property
+
+
+def _home(kind: str) -> Path:
+    """The folder of the library's models or properties: inside the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def _package(folder: Path) -> str:
+    """A private package name for a folder, made importable."""
+    name = f"_tlbcheck_{hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()[:10]}"
+    if name not in sys.modules:
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    return name
+
+
+def load_file(path: Path) -> types.ModuleType:
+    """Import a model or property file. Raises ``InputError`` with its place if it cannot be."""
+    path = path.resolve()
+    root = path.parent
+    while (root / "__init__.py").exists() and root.parent != root:
+        root = root.parent
+    parts = path.relative_to(root).with_suffix("").parts
+    name = ".".join((_package(root), *parts))
+    if name in sys.modules:
+        return sys.modules[name]
+    for i in range(1, len(parts)):
+        _import(".".join((_package(root), *parts[:i])), root.joinpath(*parts[:i]) / "__init__.py")
+    return _import(name, path)
+
+
+def _import(name: str, path: Path) -> types.ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    search = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be read as a Python file", hint="models and properties are .py files")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        del sys.modules[name]
+        raise
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise InputError(f"syntax error: {error.msg}", place=Place(error.filename or str(path), error.lineno or 0, error.offset or 0), hint="mend the file") from None
+    except Exception as error:
+        del sys.modules[name]
+        line = 0
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == str(path):
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        raise InputError(f"{type(error).__name__}: {error}", place=Place(str(path), line), hint="mend the file") from None
+    return module
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*.py")):
+        if path.name != "__init__.py" and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+            yield path
+
+
+def models_in(path: Path) -> dict[str, Model]:
+    """The models that a file, or the files of a folder, define, by name."""
+    files = [path] if path.is_file() else list(_files(path))
+    found: dict[str, Model] = {}
+    for file in files:
+        for value in list(vars(load_file(file)).values()):
+            if isinstance(value, Model):
+                if found.setdefault(value.name, value) is not value:
+                    raise InputError(f"two models are called {value.name}", place=Place(str(file)), hint="rename one")
+    return found
+
+
+def properties_in(path: Path) -> dict[str, Property]:
+    """The properties that a file, or the files of a folder, define, by name."""
+    files = [path] if path.is_file() else list(_files(path))
+    found: dict[str, Property] = {}
+    for file in files:
+        for value in list(vars(load_file(file)).values()):
+            if isinstance(value, Property) and value.trigger is not None:
+                if found.setdefault(value.name, value) is not value:
+                    raise InputError(f"two properties are called {value.name}", place=Place(str(file)), hint="rename one")
+    return found
+
+
+def models(folder: Path | None = None) -> dict[str, Model]:
+    """All models of the library and of ``folder``/models (default: the working directory's)."""
+    found = models_in(_home("models"))
+    own = (folder or Path.cwd()) / "models"
+    if own.is_dir() and own.resolve() != _home("models"):
+        found |= models_in(own)
+    return found
+
+
+def properties(folder: Path | None = None) -> dict[str, Property]:
+    """All properties of the library and of ``folder``/properties, in the order in which they are reported."""
+    found = properties_in(_home("properties"))
+    own = (folder or Path.cwd()) / "properties"
+    if own.is_dir() and own.resolve() != _home("properties"):
+        found |= properties_in(own)
+    order = ["missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault"]
+    return dict(sorted(found.items(), key=lambda x: (order.index(x[0]) if x[0] in order else len(order), x[0])))
+
+
+def find_models(name: str) -> list[Model]:
+    """The models that ``name`` means: ``MODEL``, ``MODEL@VARIANT``, or a file or folder that exists.
+
+    Raises ``InputError`` naming what there is.
+    """
+    base, _, variant = name.partition("@")
+    path = Path(base)
+    if path.exists():
+        found = list(models_in(path).values())
+        if not found:
+            raise InputError(f"{base} defines no model", place=Place(base), hint="give a module-level variable a tlbcheck.Model")
+        chosen = [m for m in found if not variant or variant in m.variants]
+        if not chosen:
+            raise InputError(f"{base} has no variant '{variant}'", place=Place(base))
+        return [m.variant(variant) if variant else m for m in chosen]
+    known = models()
+    if base not in known:
+        import difflib
+
+        near = difflib.get_close_matches(base, known, n=1, cutoff=0.4)
+        raise InputError(f"unknown model '{base}'", hint=f"did you mean {near[0]}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too")
+    return [known[base].variant(variant) if variant else known[base]]
+
+
+def find_properties(names: list[str] | None) -> list[Property]:
+    """The properties of these names, or all. Raises ``InputError`` for an unknown one."""
+    known = properties()
+    if not names:
+        return list(known.values())
+    for n in names:
+        if n not in known:
+            raise InputError(f"unknown property '{n}'", hint=f"there are: {', '.join(known)}")
+    return [known[n] for n in known if n in names]

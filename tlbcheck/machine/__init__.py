@@ -1,0 +1,1 @@
+"""Machines: registers, operations and caches, as data."""

@@ -1,0 +1,75 @@
+"""Replaying a run that an engine found: it happens as told, and breaks what it is said to break."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tlbcheck.lang.model import Model, Property
+from tlbcheck.replay.interpreter import Blocked, Run, WrongChoice
+
+
+@dataclass(frozen=True)
+class Told:
+    """A step as a trace tells it; ``after`` holds the variables that it names."""
+
+    cpu: int | None
+    level: str
+    action: str
+    choices: tuple[int, ...]
+    after: Mapping[str, int]
+    tracked_in: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    """A trace, in values only: ``tracked`` is the entry that it follows, with the CPUs caching it at first."""
+
+    property: str
+    clause: str
+    case: Mapping[str, int]
+    start_choices: tuple[int, ...]
+    initial: Mapping[str, int]
+    tracked: tuple[int, ...] | None
+    tracked_at_start: bool
+    steps: tuple[Told, ...]
+
+
+class ReplayError(Exception):
+    """The story is not what happens; the message says where they part."""
+
+
+def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
+    """Run ``story`` and confirm its violation at the last step and not before.
+
+    Raises ``ReplayError``.
+    """
+    run = Run(model, properties, story.case)
+    content = [story.tracked] if story.tracked is not None and story.tracked_at_start else []
+    try:
+        run.start(story.start_choices, content)
+    except (Blocked, WrongChoice, KeyError) as error:
+        raise ReplayError(f"the start is not possible: {error}") from None
+    _compare(run, story.initial, "at the start")
+    wanted = (story.property, story.clause)
+    for i, told in enumerate(story.steps):
+        if any(name == story.property for name, _, _ in run.broken):
+            raise ReplayError(f"{story.property} is violated before step {i + 1} already")
+        try:
+            run.step(told.cpu, told.level, told.action, told.choices)
+        except (Blocked, WrongChoice) as error:
+            raise ReplayError(f"step {i + 1} ({told.action}) is not possible: {error}") from None
+        _compare(run, told.after, f"after step {i + 1} ({told.action})")
+        if told.tracked_in is not None and story.tracked is not None:
+            cached = tuple(c for c, tlb in enumerate(run.tlb) if story.tracked in tlb)
+            if cached != told.tracked_in:
+                raise ReplayError(f"after step {i + 1} ({told.action}) the entry is cached on CPUs {cached}, not {told.tracked_in}")
+    if not any((name, clause) == wanted for name, clause, _ in run.broken):
+        raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
+    return run
+
+
+def _compare(run: Run, told: Mapping[str, int], where: str) -> None:
+    for name, value in told.items():
+        if name in run.memory and run.memory[name] != value:
+            raise ReplayError(f"{name} is {run.memory[name]:#x} {where}, not {value:#x}")

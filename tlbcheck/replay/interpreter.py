@@ -1,0 +1,452 @@
+"""A small interpreter of procedures: registers are numbers, a TLB is a set of entries.
+
+Each CPU and interrupt level that is active is a Python generator, which stops before every
+operation, access to shared state and free choice. Fills are eager: after each step every entry
+that a walk could make is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tlbcheck.errors import InputError
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.model import Event, Ghost, Model, Property
+from tlbcheck.lang.types import IntType, WordType
+
+Entry = tuple[int, ...]
+Values = Mapping[str, int]
+
+
+class Blocked(Exception):
+    """A ``require`` does not hold: this run goes no further."""
+
+
+class Faulted(Exception):
+    """A privileged instruction raised an exception."""
+
+
+class WrongChoice(Exception):
+    """A choice that is missing, or outside its domain."""
+
+
+def value_of(e: Expr, scope: Scope) -> int:
+    """What an expression is worth; written anew here, apart from the engines' translations."""
+    match e.op:
+        case "const":
+            return int(e.value)
+        case "var":
+            return scope.find(e.value)
+        case "and":
+            return 1 if all(value_of(a, scope) for a in e.args) else 0
+        case "or":
+            return 1 if any(value_of(a, scope) for a in e.args) else 0
+        case "ite":
+            return value_of(e.args[1 if value_of(e.args[0], scope) else 2], scope)
+    v = [value_of(a, scope) for a in e.args]
+    width = e.type.width if isinstance(e.type, WordType) else None
+    match e.op:
+        case "not":
+            return 1 - v[0]
+        case "eq":
+            return 1 if v[0] == v[1] else 0
+        case "table":
+            return int(e.value[v[0]])
+        case "lt" | "le":
+            type_ = e.args[0].type
+            if isinstance(type_, WordType) and type_.signed:
+                half = 1 << (type_.width - 1)
+                v = [x - 2 * half if x >= half else x for x in v]
+            return 1 if v[0] < v[1] or (e.op == "le" and v[0] == v[1]) else 0
+        case "band":
+            made = v[0] & v[1]
+        case "bor":
+            made = v[0] | v[1]
+        case "bxor":
+            made = v[0] ^ v[1]
+        case "bnot":
+            made = ~v[0]
+        case "add":
+            made = v[0] + v[1]
+        case "sub":
+            made = v[0] - v[1]
+        case "shl":
+            made = v[0] << v[1]
+        case "shr":
+            made = v[0] >> v[1]
+        case "resize":
+            made = v[0]
+        case _:
+            raise AssertionError(e.op)
+    return made % (1 << width) if width is not None else made
+
+
+@dataclass
+class Scope:
+    """Where names in an expression are looked up: one CPU, one level, perhaps one entry and an event."""
+
+    run: Run
+    cpu: int
+    level: str
+    entry: Entry | None = None
+    args: Values = field(default_factory=dict)
+    locals: Values = field(default_factory=dict)
+
+    def find(self, name: str) -> int:
+        run = self.run
+        if name in self.locals:
+            return self.locals[name]
+        head, _, rest = name.partition(".")
+        match head:
+            case "arg":
+                return self.args[name]
+            case "entry" if rest == "cached":
+                return int(self.entry in run.tlb[self.cpu])
+            case "entry":
+                assert self.entry is not None
+                return self.entry[run.fields[rest]]
+            case "case":
+                return run.memory[name]
+            case "flag":
+                flag = next(f for f in run.model.flags if f.name == rest)
+                return int(run.model.flags[flag])
+            case "setting":
+                return value_of(run.model.settings[name], self) if name in run.model.settings else 1
+            case "meaning":
+                return value_of(run.model.meanings[rest], self)
+            case "ghost":
+                return run.ghost(run.ghosts[name], self.cpu, self.level, self.entry)
+        own = f"cpu{self.cpu}.{name}"
+        return run.memory[own] if own in run.memory else run.memory[name]
+
+
+Activity = Generator[None, None, None]
+
+
+class Run:
+    """One run of a model, step by step. ``broken`` collects the violations of the latest step."""
+
+    def __init__(self, model: Model, properties: Sequence[Property], case: Values) -> None:
+        self.model = model
+        self.monitors = list(properties)
+        self.ghosts = {g.name: g for m in self.monitors for g in m.ghosts}
+        cache = model.cache
+        self.fields = {name: i for i, (name, _, _) in enumerate(cache.fields)} if cache else {}
+        self.memory: dict[str, int] = {f"case.{c.name}": case[f"case.{c.name}"] for c in model.cases}
+        self.memory["halted"] = 0
+        for v in _variables(model):
+            low = v.type.low if isinstance(v.type, IntType) else 0
+            for name in self.names(v):
+                self.memory[name] = max(low, 0)
+        self.tlb: list[set[Entry]] = [set() for _ in range(model.cpus)]
+        self.marks: dict[tuple[str, int, str], set[Entry]] = {}
+        self.numbers: dict[tuple[str, int, str], int] = {}
+        self.active: dict[tuple[int, str], Activity | None] = {}
+        self.broken: list[tuple[str, str, Entry | None]] = []
+        self.choices: Iterator[int] = iter(())
+        self.performed = False
+        self.atomic = 0
+        self.exception = ""
+        self.universe = list(self._universe())
+
+    def names(self, v: p.StateVar) -> list[str]:
+        if v.per_cpu:
+            return [f"cpu{c}.{v.name}" for c in range(self.model.cpus)]
+        if v.index is not None:
+            return [f"{v.name}[{v.index.show(i)}]" for i in v.index.values()]
+        return [v.name]
+
+    # -- the outside
+
+    def start(self, choices: Sequence[int], content: Sequence[Entry] = ()) -> None:
+        """Run ``init``; ``content`` is what the caches of CPU 0 hold, as far as the machine can."""
+        self.choices = iter(choices)
+        self.atomic = 1
+        for _ in self._call(self.model.resolve(self.model.init), (), 0, "init", {}):
+            raise AssertionError("init stops nowhere")
+        self.atomic = 0
+        for c in range(self.model.cpus):
+            if self.model.task is not None:
+                self.active[c, "task"] = self._activity(self.model.task, c, "task")
+        cache = self.model.cache
+        if cache is not None:
+            self.tlb[0] = {e for e in content if value_of(cache.initial, Scope(self, 0, "task", e))}
+        self._settle()
+
+    def step(self, cpu: int | None, level: str, action: str, choices: Sequence[int]) -> None:
+        """One step of one activation, or one action of the environment.
+
+        Raises ``Blocked`` if it is not possible, ``WrongChoice`` if a choice is not.
+        """
+        self.broken = []
+        self.choices = iter(choices)
+        self.performed = False
+        if self.memory["halted"]:
+            raise Blocked("the CPU has halted")
+        if cpu is None:
+            procedure = next((self.model.resolve(a) for a in self.model.actions if self.model.resolve(a).name == action), None)
+            if procedure is None:
+                raise Blocked(f"there is no action {action}")
+            args = [self._next_choice(q.type.values()) for q in procedure.parameters]
+            self.atomic = 1
+            for _ in self._call(procedure, args, 0, "environment", {}):
+                raise AssertionError("an action stops nowhere")
+            self.atomic = 0
+        elif level == "irq" and self.active.get((cpu, "irq")) is None:
+            self._deliver(cpu)
+        else:
+            if level == "task" and self.active.get((cpu, "irq")) is not None:
+                raise Blocked("an interrupt handler is running")
+            activity = self.active.get((cpu, level))
+            if activity is None:
+                raise Blocked(f"{level} of CPU {cpu} has ended")
+            self._advance(cpu, level, activity)
+        if next(self.choices, None) is not None:
+            raise WrongChoice("a choice that nobody asks for")
+        self._settle()
+
+    def _advance(self, cpu: int, level: str, activity: Activity) -> None:
+        try:
+            next(activity)
+        except StopIteration:
+            self.active[cpu, level] = None
+            if level == "irq":
+                for interrupt in self.model.interrupts:
+                    self.memory[f"cpu{cpu}.{interrupt.flag.name}"] = 1
+        except Faulted:
+            self.memory["halted"] = 1
+
+    def _deliver(self, cpu: int) -> None:
+        for interrupt in self.model.interrupts:
+            flag = f"cpu{cpu}.{interrupt.flag.name}"
+            if not self.memory[flag] or not value_of(interrupt.when, Scope(self, cpu, "irq")):
+                raise Blocked("the interrupt cannot be delivered")
+            self.memory[flag] = 0
+            self.performed = True
+            self.active[cpu, "irq"] = activity = self._activity(interrupt.handler, cpu, "irq")
+            self._advance(cpu, "irq", activity)
+
+    def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
+        yield from self._call(self.model.resolve(procedure), (), cpu, level, {}, enter=level == "irq")
+
+    # -- procedures
+
+    def _call(self, procedure: p.Procedure, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None], *, enter: bool = True) -> Generator[None, None, int | None]:
+        names = {q.name: a for q, a in zip(procedure.parameters, args, strict=True)}
+        inside = {**roles, procedure.role: None} if procedure.role else roles
+        if procedure.role and enter:
+            self._event("enter", procedure.role, {f"arg.{n}": a for n, a in names.items()}, cpu, level, inside, args)
+        returned = yield from self._block(procedure.body, dict(names), cpu, level, inside)
+        if procedure.role:
+            self._event("leave", procedure.role, {}, cpu, level, inside)
+        return returned[0] if returned else None
+
+    def _block(self, statements: Sequence[p.Statement], names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, tuple[int | None] | None]:
+        """Runs statements; a tuple says that they returned."""
+
+        def value(e: Expr) -> int:
+            return value_of(e, Scope(self, cpu, level, locals=names))
+
+        for s in statements:
+            match s:
+                case p.Assign():
+                    names[s.target] = value(s.value)
+                case p.If():
+                    returned = yield from self._block(s.then if value(s.condition) else s.orelse, names, cpu, level, roles)
+                    if returned:
+                        return returned
+                case p.While():
+                    while value(s.condition):
+                        returned = yield from self._block(s.body, names, cpu, level, roles)
+                        if returned:
+                            return returned
+                case p.Call():
+                    result = yield from self._call(self.model.resolve(s.procedure), [value(a) for a in s.args], cpu, level, roles)
+                    if s.target is not None and result is not None:
+                        names[s.target] = result
+                case p.Return():
+                    return (None if s.value is None else value(s.value),)
+                case p.Assert():
+                    if not value(s.condition):
+                        self._event("assert", s.text, {}, cpu, level, roles)
+                case p.Require():
+                    if not value(s.condition):
+                        raise Blocked(f"{s.place}: a requirement does not hold")
+                case p.Choose():
+                    if self.performed and not self.atomic:
+                        yield
+                    names[s.target] = self._next_choice(s.domain)
+                case p.AtomicBlock():
+                    if self.performed and not self.atomic:
+                        yield
+                    self.atomic += 1
+                    returned = yield from self._block(s.body, names, cpu, level, roles)
+                    self.atomic -= 1
+                    self.performed = True
+                    if returned:
+                        return returned
+                case p.Read() | p.Write() | p.Do():
+                    if self.performed and not self.atomic:
+                        yield
+                    self.performed = True
+                    self._perform(s, names, cpu, level, roles)
+        return None
+
+    def _next_choice(self, domain: Sequence[int]) -> int:
+        chosen = next(self.choices, None)
+        if chosen is None or chosen not in domain:
+            raise WrongChoice("a choice is missing" if chosen is None else f"{chosen} cannot be chosen here")
+        return chosen
+
+    def _perform(self, s: p.Read | p.Write | p.Do, names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> None:
+        scope = Scope(self, cpu, level, locals=names)
+        match s:
+            case p.Read():
+                names[s.target] = self.memory[self._cell(s.variable, s.at, scope)]
+            case p.Write():
+                value = value_of(s.value, scope)
+                type_ = s.variable.type
+                if isinstance(type_, IntType) and not type_.low <= value <= type_.high:
+                    raise InputError(f"an assignment to {s.variable.name} leaves its range {type_}", place=s.place)
+                self.memory[self._cell(s.variable, s.at, scope)] = value
+            case p.Do():
+                self._operate(s, scope, names, roles)
+
+    def _cell(self, v: p.StateVar, at: Expr | None, scope: Scope) -> str:
+        if v.per_cpu:
+            return f"cpu{scope.cpu if at is None else value_of(at, scope)}.{v.name}"
+        if v.index is not None:
+            assert at is not None
+            return f"{v.name}[{v.index.show(value_of(at, scope))}]"
+        return v.name
+
+    def _operate(self, s: p.Do, scope: Scope, names: dict[str, int], roles: Mapping[str, None]) -> None:
+        operation, cpu, level = s.operation, scope.cpu, scope.level
+        args = {f"arg.{name}": value_of(a, scope) for (name, _), a in zip(operation.operands, s.args, strict=True)}
+        self._event("operation", operation.name, args, cpu, level, roles)
+        here = Scope(self, cpu, level, args=args)
+        for clause in operation.faults:
+            if all(value_of(part, here) for part in clause.parts):
+                self._event("fault", clause.exception, args, cpu, level, roles)
+                self.exception = clause.exception
+                raise Faulted(clause.exception)
+        vendors = {"common": {"intel", "amd"}, "intel": {"intel"}, "amd": {"amd"}}[self.model.profile]
+        gone = {
+            e
+            for e in self.tlb[cpu]
+            if any(vendors <= c.vendors and all(value_of(part, Scope(self, cpu, level, e, args)) for part in c.parts) for c in operation.drops)
+        }
+        result = None if operation.result is None else value_of(operation.result, here)
+        new = {f"cpu{cpu}.{v.name}" if v.per_cpu else v.name: value_of(e, here) for v, e in operation.effects}
+        self.memory.update(new)
+        self.tlb[cpu] -= gone
+        for (_, owner, _), marked in self.marks.items():
+            if owner == cpu:
+                marked -= gone
+        if s.target is not None and result is not None:
+            names[s.target] = result
+
+    # -- entries
+
+    def _universe(self) -> Iterator[Entry]:
+        cache = self.model.cache
+        if cache is None:
+            return
+        for entry in itertools.product(*(values for _, _, values in cache.fields)):
+            if value_of(cache.possible, Scope(self, 0, "task", entry)):
+                yield entry
+
+    def _settle(self) -> None:
+        """Every walk that could happen has happened; then what must hold in every state."""
+        cache = self.model.cache
+        for cpu in range(self.model.cpus):
+            if cache is not None:
+                for entry in self.universe:
+                    if value_of(cache.fill, Scope(self, cpu, "task", entry)):
+                        self.tlb[cpu].add(entry)
+                        self._event("fill", "", {}, cpu, "task", {}, entry=entry)
+            for monitor in self.monitors:
+                for clause, bad in monitor.invariants:
+                    self._judge(monitor.name, clause, bad, cpu, "task", {}, None)
+
+    def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None) -> int:
+        key = (g.name, cpu, level if g.frame else "")
+        if g.per_entry:
+            return int(entry in self.marks.get(key, ())) if not g.initial else int(entry not in self.marks.get(key, ()))
+        return self.numbers.get(key, g.initial)
+
+    def _event(self, kind: str, name: str, args: Values, cpu: int, level: str, roles: Mapping[str, None], positional: Sequence[int] = (), entry: Entry | None = None) -> None:
+        for monitor in self.monitors:
+            for rule in monitor.rules:
+                e: Event = rule.event
+                if e.kind != kind or (e.name and e.name != name) or (e.within and e.within not in roles):
+                    continue
+                named = dict(args) | {f"arg.{n}": a for n, a in zip(e.parameters, positional, strict=False)}
+                for clause, bad in rule.bad:
+                    self._judge(monitor.name, clause, bad, cpu, level, named, entry)
+                self._update(rule.updates, cpu, level, named, entry)
+
+    def _update(self, updates: Sequence[tuple[Ghost, Expr]], cpu: int, level: str, args: Values, entry: Entry | None) -> None:
+        later: list[tuple[Ghost, tuple[str, int, str], int | set[Entry]]] = []
+        for g, e in updates:
+            key = (g.name, cpu, level if g.frame else "")
+            if not g.per_entry:
+                later.append((g, key, value_of(e, Scope(self, cpu, level, entry, args))))
+                continue
+            marked = self.marks.setdefault(key, set())
+            domain = [entry] if entry is not None else self.universe
+            on = {x for x in domain if value_of(e, Scope(self, cpu, level, x, args)) != g.initial}
+            later.append((g, key, (marked - set(domain)) | on))
+        for _, key, value in later:
+            if isinstance(value, set):
+                self.marks[key] = value
+            else:
+                self.numbers[key] = value
+
+    def _judge(self, name: str, clause: str, bad: Expr, cpu: int, level: str, args: Values, entry: Entry | None) -> None:
+        about = [entry] if entry is not None else [None, *self.universe] if _about_entries(bad, self.model) else [None]
+        for e in about:
+            if e is None and _about_entries(bad, self.model):
+                continue
+            if value_of(bad, Scope(self, cpu, level, e, args)):
+                self.broken.append((name, clause, e))
+
+
+def _about_entries(e: Expr, model: Model) -> bool:
+    if e.op == "var":
+        head, _, rest = e.value.partition(".")
+        if head == "meaning":
+            return _about_entries(model.meanings[rest], model)
+        return head == "entry"
+    return any(_about_entries(a, model) for a in e.args)
+
+
+def _variables(model: Model) -> list[p.StateVar]:
+    """The state variables that a model's procedures and rules mention, each once."""
+    found: dict[str, p.StateVar] = {}
+    seen: set[p.Procedure] = set()
+
+    def visit(procedure: p.Procedure) -> None:
+        procedure = model.resolve(procedure)
+        if procedure in seen:
+            return
+        seen.add(procedure)
+        for s in p.walk(procedure.body):
+            match s:
+                case p.Read() | p.Write():
+                    found.setdefault(s.variable.name, s.variable)
+                case p.Do():
+                    for v, _ in s.operation.effects:
+                        found.setdefault(v.name, v)
+                case p.Call():
+                    visit(s.procedure)
+
+    for procedure in (model.init, model.task, *model.actions, *(i.handler for i in model.interrupts)):
+        if procedure is not None:
+            visit(procedure)
+    for i in model.interrupts:
+        found.setdefault(i.flag.name, i.flag)
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""The transition system: what every engine reads, and how procedures become one."""

@@ -1,0 +1,146 @@
+"""Which bits of a machine word can ever vary: splits words into what masks and values really use.
+
+An abstract interpretation over all steps, guards ignored: a bit is known if every value that could
+reach it agrees. Sound for any engine; words of 64 bits shrink to the few that matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.types import BoolType, EnumType, IntType, Type, WordType
+from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """Bits that may be 1 and bits that may be 0."""
+
+    ones: int
+    zeros: int
+
+    def join(self, other: Bits) -> Bits:
+        return Bits(self.ones | other.ones, self.zeros | other.zeros)
+
+    @property
+    def varying(self) -> int:
+        return self.ones & self.zeros
+
+    @property
+    def constant(self) -> int | None:
+        return None if self.varying else self.ones
+
+
+def width(type_: Type) -> int:
+    """Bits that a value of ``type_`` takes."""
+    match type_:
+        case BoolType():
+            return 1
+        case EnumType():
+            return max(1, (len(type_.members) - 1).bit_length())
+        case IntType():
+            return max(1, type_.high.bit_length())
+        case WordType():
+            return type_.width
+
+
+def _exactly(value: int, size: int) -> Bits:
+    full = (1 << size) - 1
+    return Bits(value & full, full & ~value)
+
+
+def _any(size: int) -> Bits:
+    full = (1 << size) - 1
+    return Bits(full, full)
+
+
+def _of(values: tuple[int, ...], size: int) -> Bits:
+    made = _exactly(values[0], size)
+    for v in values[1:]:
+        made = made.join(_exactly(v, size))
+    return made
+
+
+class KnownBits:
+    """``of(name)`` gives the possible bits of each control variable and entry field."""
+
+    def __init__(self, system: TransitionSystem) -> None:
+        self.system = system
+        self.values: dict[str, Bits] = {}
+        rigid = set(system.rigid)
+        for v in system.control:
+            size = width(v.type)
+            self.values[v.name] = _of(v.domain, size) if v.name in rigid and v.domain else _exactly(v.initial, size)
+        for v in (*system.entry_fields, *system.entry_variables):
+            self.values[v.name] = _of(v.domain, width(v.type)) if v.domain else _any(width(v.type))
+        changed = True
+        while changed:
+            changed = False
+            for step in (*system.initial, *system.steps):
+                changed |= self._apply(step)
+
+    def of(self, variable: Variable) -> Bits:
+        return self.values[variable.name]
+
+    def _apply(self, step: Step) -> bool:
+        scope = {q.name: _parameter(q) for q in step.parameters}
+        memo: dict[Expr, Bits] = {}
+        changed = False
+        for name, e in step.updates.items():
+            if name in self.values:
+                new = self.values[name].join(self._bits(e, scope, memo))
+                if new != self.values[name]:
+                    self.values[name] = new
+                    changed = True
+        return changed
+
+    def _bits(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
+        found = memo.get(e)
+        if found is None:
+            found = self._compute(e, scope, memo)
+            memo[e] = found
+        return found
+
+    def _compute(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
+        assert e.type is not None
+        size = width(e.type)
+        full = (1 << size) - 1
+        if e.op == "const":
+            return _exactly(e.value, size)
+        if e.op == "var":
+            return scope.get(e.value) or self.values[e.value]
+        if e.op == "table":
+            return _of(e.value, size)
+        args = [self._bits(a, scope, memo) for a in e.args]
+        match e.op:
+            case "ite":
+                if args[0].constant is not None:
+                    return args[1] if args[0].constant else args[2]
+                return args[1].join(args[2])
+            case "band":
+                return Bits(args[0].ones & args[1].ones, args[0].zeros | args[1].zeros)
+            case "bor":
+                return Bits(args[0].ones | args[1].ones, args[0].zeros & args[1].zeros)
+            case "bxor":
+                (a, b) = args
+                return Bits((a.ones & b.zeros) | (a.zeros & b.ones), (a.ones & b.ones) | (a.zeros & b.zeros))
+            case "bnot" | "not":
+                return Bits(args[0].zeros & full, args[0].ones & full)
+            case "shr" | "shl" if args[1].constant is not None:
+                n = args[1].constant
+                if e.op == "shr":
+                    return Bits(args[0].ones >> n, (args[0].zeros >> n) | (full & ~(full >> n)))
+                return Bits((args[0].ones << n) & full, ((args[0].zeros << n) & full) | ((1 << n) - 1 & full))
+            case "resize":
+                source = e.args[0].type
+                assert source is not None
+                above = full & ~((1 << width(source)) - 1)
+                return Bits(args[0].ones & full, (args[0].zeros & full) | above)
+            case _:
+                return _any(size)
+
+
+def _parameter(q: Parameter) -> Bits:
+    return _of(q.domain, width(q.type))

@@ -1,0 +1,67 @@
+"""Leaving out what no verdict depends on, such as the ghosts that only name a violation's case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tlbcheck.lang.expr import Expr, variables
+from tlbcheck.system.transition_system import TransitionSystem
+
+
+def needed(system: TransitionSystem, *, keep: Iterable[str] = ()) -> set[str]:
+    """The variables that guards, fills and what is bad depend on, however indirectly."""
+    wanted: set[str] = set(keep)
+
+    def want(e: Expr) -> None:
+        wanted.update(variables(e))
+
+    for s in (*system.initial, *system.steps):
+        want(s.guard)
+        for b in s.bads:
+            want(b.when)
+        for c in s.checks:
+            want(c.holds)
+    for b in system.invariants:
+        want(b.when)
+    for f in system.fills:
+        want(f.when)
+        for e in f.updates.values():
+            want(e)
+    for e in system.entry_initial.values():
+        want(e)
+    wanted.update(system.cached.values())
+    while True:
+        before = len(wanted)
+        for s in (*system.initial, *system.steps):
+            for name, e in (*s.updates.items(), *s.entry_updates.items()):
+                if name in wanted:
+                    want(e)
+        if len(wanted) == before:
+            return wanted
+
+
+def slice_system(system: TransitionSystem, *, keep: Iterable[str] = ()) -> TransitionSystem:
+    """The same system without the variables that nothing needs; verdicts and depths are the same."""
+    wanted = needed(system, keep=keep)
+
+    def cut(steps: tuple) -> tuple:  # type: ignore[type-arg]
+        return tuple(
+            replace(
+                s,
+                updates={n: e for n, e in s.updates.items() if n in wanted},
+                entry_updates={n: e for n, e in s.entry_updates.items() if n in wanted},
+            )
+            for s in steps
+        )
+
+    return replace(
+        system,
+        control=tuple(v for v in system.control if v.name in wanted),
+        entry_variables=tuple(v for v in system.entry_variables if v.name in wanted),
+        rigid=tuple(n for n in system.rigid if n in wanted),
+        initial=cut(system.initial),
+        steps=cut(system.steps),
+        case_variables={n: v for n, v in system.case_variables.items() if v in wanted},
+        case_frames={level: names for level, names in system.case_frames.items() if set(names.values()) <= wanted},
+    )

@@ -1,0 +1,159 @@
+"""The transition system, as plain data.
+
+A state gives every control variable a value, and every entry variable one for each cache entry.
+Control never depends on entries (conditions T1 and T3 of the design, checked by ``lower``), so an
+engine may track one arbitrary entry, or all of them at once.
+
+After each step, and at the start, entries for which a fill rule holds may appear: at once and
+always (saturated), or freely, in which case entries may also be evicted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tlbcheck.errors import Place
+from tlbcheck.lang.expr import Expr, evaluate
+from tlbcheck.lang.model import CacheKind, Event, Model, Property
+from tlbcheck.lang.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``initial`` is its value before ``init`` runs; a rigid variable keeps what the start chose."""
+
+    name: str
+    type: Type
+    initial: int = 0
+    domain: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A free choice made in a step."""
+
+    name: str
+    type: Type
+    domain: tuple[int, ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """``when`` must not hold at this point: a violation of ``clause`` of the property."""
+
+    property: str
+    clause: str
+    when: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A condition on the model itself, such as an assignment in range."""
+
+    holds: Expr
+    place: Place
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class ReturnTo:
+    """Who called a shared procedure: ``known``, or what ``variable`` says in the state before.
+
+    ``caller`` gives, for its value, the places and procedures above, and what is above them.
+    """
+
+    variable: str
+    known: int | None
+    caller: Callable[[int], tuple[tuple[Place, ...], tuple[str, ...], ReturnTo | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A guarded atomic step. All right-hand sides read the state before the step.
+
+    ``updates`` changes control, ``entry_updates`` (over the entry's fields) the entry variables
+    before any fill. ``operands`` are for the trace, ``choices`` lists
+    every free choice in the order in which it is made. Costs one in depth.
+    """
+
+    index: int
+    action: str
+    text: str
+    cpu: int | None
+    level: str
+    actor: str
+    places: tuple[Place, ...]
+    procedures: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    guard: Expr
+    updates: Mapping[str, Expr]
+    entry_updates: Mapping[str, Expr]
+    bads: tuple[Bad, ...]
+    events: tuple[Event, ...]
+    operands: Mapping[str, Expr] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    roles: tuple[str, ...] = ()
+    exception: str = ""
+    returns: ReturnTo | None = None
+    choices: tuple[tuple[str, Type, Expr], ...] = ()
+
+    def stack(self, before: Mapping[str, int]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+        """Places and procedures, innermost first, in the state ``before`` the step."""
+        places, names, above = self.places, self.procedures, self.returns
+        while above is not None:
+            k = above.known if above.known is not None else before.get(above.variable, 0)
+            more, outer, above = above.caller(k)
+            places, names = places + more, names + outer
+        return places, names
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """When an entry may appear in a CPU's cache, and what changes with it."""
+
+    cpu: int
+    when: Expr
+    updates: Mapping[str, Expr]
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionSystem:
+    """See the module. ``initial`` are steps from the state in which every variable is initial.
+
+    ``case_variables`` name a violation's case; while ``case_frames[level]`` has its first field
+    set, a switch is under way on that level and the case is there.
+    """
+
+    model: Model
+    properties: tuple[Property, ...]
+    control: tuple[Variable, ...]
+    rigid: tuple[str, ...]
+    entry_fields: tuple[Variable, ...]
+    entry_variables: tuple[Variable, ...]
+    initial: tuple[Step, ...]
+    entry_initial: Mapping[str, Expr]
+    steps: tuple[Step, ...]
+    fills: tuple[Fill, ...]
+    invariants: tuple[Bad, ...]
+    case_variables: Mapping[str, str]
+    case_frames: Mapping[str, Mapping[str, str]]
+    not_applicable: Mapping[str, str]
+    cached: Mapping[int, str]
+
+    @property
+    def cache(self) -> CacheKind | None:
+        return self.model.cache
+
+    def entries(self) -> Iterator[dict[str, int]]:
+        """Every entry that could exist, as the values of its fields."""
+        if self.cache is None:
+            return
+        names = [v.name for v in self.entry_fields]
+        for values in itertools.product(*(v.domain or v.type.values() for v in self.entry_fields)):
+            entry = dict(zip(names, values, strict=True))
+            if evaluate(self.cache.possible, entry):
+                yield entry
