@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tlbcheck import Table, case_variable, per_cpu
 from tlbcheck.lang.expr import Expr, and_, const, eq, ite, lookup, not_, or_, var
@@ -248,3 +249,12 @@ def context_class(cr3: Expr, cr4: Expr) -> Expr:
     by_pcid = ite(user, is_(ContextClass.user), is_(ContextClass.kernel))
     without_global = ite(eq(cr4 & x86.X86_CR4_PCIDE, 0), is_(ContextClass.nopcid), by_pcid)
     return ite(eq(cr4 & x86.X86_CR4_PGE, 0), without_global, is_(ContextClass.global_))
+
+
+def _show_cr3(value: int) -> str:
+    root = next((r.name.replace("_", " ") for r in Root if address(r) == value & x86.X86_CR3_ADDR_MASK), hex(value & x86.X86_CR3_ADDR_MASK))
+    noflush = ", NOFLUSH" if value & x86.X86_CR3_NOFLUSH else ""
+    return f"{root} root, PCID {value & x86.X86_CR3_PCID_MASK}{noflush}"
+
+
+NOTATION = replace(x86.NOTATION, values={**x86.NOTATION.values, "cr3": _show_cr3, "MOV to CR3.value": _show_cr3})

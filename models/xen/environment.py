@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlbcheck import Flag, Model, Procedure, Variant
+from tlbcheck import Flag, Model, Procedure, Repair, Variant, var
+from tlbcheck.lang.types import U64
 from tlbcheck.machine import x86
 
 from . import callers, switch
-from .case import CASE, options_for
-from .contexts import MEANINGS, observed_kind, tlb, use_invpcid
+from .case import CASE, Caller, options_for
+from .contexts import MEANINGS, NOTATION, observed_kind, tlb, use_invpcid
 
 ASSUMPTIONS = (
     "context_switch and the state sync call with interrupts off, new_guest_cr3 with interrupts on (properties.md 2); caller 'open' stands for any other",
@@ -20,6 +21,13 @@ ASSUMPTIONS = (
     "one CPU: other CPUs appear as the state-sync interrupt; NMI and #MC handlers only read through the loaded tables, which fills cover",
 )
 _FLAGS = {f: f.default for module in (callers, switch) for f in vars(module).values() if isinstance(f, Flag)}
+
+# What a reviewer would try first: flush everything again, or set CR4 as it will be.
+REPAIRS = (
+    Repair("a flush of all PCIDs (INVPCID type 3)", x86.INVPCID_ALL_NONGLOBAL),
+    Repair("a write of the new CR4", x86.MOV_TO_CR4, (var("cr4", U64),)),
+    Repair("a flush of everything (INVPCID type 2)", x86.INVPCID_ALL),
+)
 
 CLEAN = {name: "proved" for name in ("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault")}
 
@@ -52,6 +60,10 @@ def switch_model(
         procedures={callers.switch_cr3_cr4: switch_procedure, **(procedures or {})},
         flags={**_FLAGS, **(flags or {})},
         case=CASE,
+        open_cases=frozenset({("caller", list(Caller).index(Caller.open))}),
+        matrix_case={use_invpcid: 1},
+        notation=NOTATION,
+        repairs=REPAIRS,
         options=options_for,
         variants=variants or {},
         expected={**CLEAN, **(expected or {})},

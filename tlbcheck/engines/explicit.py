@@ -40,22 +40,23 @@ class _Plan:
 class Tracked:
     """Exploration with one arbitrary entry, fills saturated.
 
-    ``where`` restricts states by variable, as blame and ``matrix`` do; ``limit`` stops after so
-    many control states with verdict ``unknown``.
+    ``restrict`` leaves out states in which a variable has another value than these, as blame does
+    to look at one case; ``limit`` stops after so many control states with verdict ``unknown``.
     """
 
     def __init__(
         self,
         system: TransitionSystem,
         *,
-        where: Callable[[Mapping[str, int]], bool] | None = None,
+        restrict: Mapping[str, frozenset[int]] | None = None,
         limit: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.system = system
         self.compiled = Compiled(system)
         self.compiled.on_check(self._check_failed)
-        self.where, self.limit, self.progress = where, limit, progress
+        self.limit, self.progress = limit, progress
+        self.allowed = [(self.compiled.position[n], values) for n, values in (restrict or {}).items()]
         self.reached: dict[State, dict[Bits, int]] = {}
         self.history: dict[State, list[tuple[int, Bits, int]]] = {}
         self.edges: dict[State, list[Edge]] = {}
@@ -105,7 +106,7 @@ class Tracked:
                         self.note(bad.property, bad.clause, self.case_of(s), depth, None, bits, _first(hit), None, (), s)
 
         for index, chosen, s in c.initial_states():
-            if self.where is not None and not self.where(self.values(s)):
+            if not self.allows(s):
                 continue
             self.starts.setdefault(s, (index, chosen))
             arrive(s, self.initial_bits(s), 0, frontier, 0)
@@ -117,8 +118,8 @@ class Tracked:
                 edges = self.edges.get(s)
                 if edges is None:
                     edges = c.successors(s)
-                    if self.where is not None:
-                        edges = [e for e in edges if self.where(self.values(e[2]))]
+                    if self.allowed:
+                        edges = [e for e in edges if self.allows(e[2])]
                     self.edges[s] = edges
                     for index, _, _ in edges:
                         self.fired_steps[index] = self.fired_steps.get(index, 0) + 1
@@ -152,6 +153,9 @@ class Tracked:
     def note(self, name: str, clause: str, case: tuple[int, ...], depth: int, s: State | None, bits: Bits, entry: int, index: int | None, chosen: tuple[int, ...], t: State) -> None:
         """Keep the first (hence shallowest) violation of each property, clause and case."""
         self.found.setdefault((name, clause, case), (depth, s, bits, entry, index, chosen, t))
+
+    def allows(self, s: State) -> bool:
+        return all(s[i] in values for i, values in self.allowed)
 
     def case_of(self, s: State) -> tuple[int, ...]:
         """The case that a violation in ``s`` belongs to: of the switch under way, else of the last one."""

@@ -60,6 +60,7 @@ class ModelResult:
     bmc: EngineResult | None
     seconds: float
     search: Tracked | None = None
+    blame: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> PropertyResult:
         for r in self.results:
@@ -72,7 +73,7 @@ def story(system: TransitionSystem, violation: Violation) -> Story:
     """A trace in values only, for the replay interpreter."""
     trace = violation.trace
     assert trace is not None
-    shared = [v.name for v in system.control if _is_shared(v.name, system)]
+    shared = [v.name for v in system.control if is_shared(v.name, system)]
     cached = list(system.cached.items())
 
     def told(before: State, s: TraceStep) -> Told:
@@ -106,7 +107,7 @@ def _value(e: Any, scope: Mapping[str, int]) -> int:
     return evaluate(e, scope)
 
 
-def _is_shared(name: str, system: TransitionSystem) -> bool:
+def is_shared(name: str, system: TransitionSystem) -> bool:
     """A variable of the model itself: no program counter, local or ghost."""
     ghosts = {g.name.removeprefix("ghost.").split(".")[0] for m in (*system.properties, *([system.model.case] if system.model.case else [])) for g in m.ghosts}
     tail = name.partition(".")[2] if name.startswith("cpu") else name
@@ -218,11 +219,13 @@ def check(
     limits: Limits | None = None,
     every_case: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
 ) -> ModelResult:
     """Check ``properties`` on ``model`` with each of ``engines``; see the module.
 
     ``depth`` bounds z3's search (default: the model's own), ``every_case`` makes a trace for each
-    distinct case instead of one for each property. Raises ``InputError`` for what is wrong with
+    distinct case instead of one for each property. ``meanwhile`` gets the explicit engine's result
+    while z3 still searches; what it returns becomes ``blame``. Raises ``InputError`` for what is wrong with
     the model and ``InternalError`` if engines or replay disagree.
     """
     unknown = [e for e in engines if e not in ENGINES]
@@ -234,6 +237,7 @@ def check(
     bound = model.depth if depth is None else depth
     child = BoundedChild(system, bound, limits) if "bmc" in engines else None
     explicit = bmc = search = None
+    blame: Mapping[int, Mapping[str, Any]] = {}
     try:
         if "explicit" in engines:
             search = Tracked(system, limit=limits.states, progress=progress)
@@ -242,6 +246,8 @@ def check(
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
                 child.stop_at(max(depths) if depths else bound)
             _add_traces(system, search, explicit, every_case)
+            if meanwhile is not None:
+                blame = meanwhile(system, explicit)
         if child is not None:
             bmc = child.result()
             for v in bmc.violations:
@@ -250,16 +256,24 @@ def check(
         if child is not None:
             child.close()
     results = [_combine(system, p, explicit, bmc) for p in properties]
-    return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search)
+    return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame)
 
 
 def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResult, every_case: bool) -> None:
-    shown = {id(explicit.shortest(v.property)) for v in explicit.violations}
+    """Traces for what is shown: per property the shortest, and the shortest by a caller that exists."""
+    shown = {id(v) for p in system.properties for v in (explicit.shortest(p.name), _believable(system, explicit, p.name)) if v}
     for i, v in enumerate(explicit.violations):
         if every_case or id(v) in shown:
             traced = Violation(v.property, v.clause, v.case, v.depth, search.trace(v))
             confirm(system, traced, "explicit")
             explicit.violations[i] = traced
+
+
+def _believable(system: TransitionSystem, explicit: EngineResult, name: str) -> Violation | None:
+    """The first shortest violation on a call path that the code really has."""
+    unreal = system.model.open_cases
+    found = [v for v in explicit.violations if v.property == name and not any((n, value) in unreal for n, value in v.case)]
+    return min(found, key=lambda v: v.depth, default=None)
 
 
 def _combine(system: TransitionSystem, q: Property, explicit: EngineResult | None, bmc: EngineResult | None) -> PropertyResult:

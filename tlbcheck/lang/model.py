@@ -151,11 +151,27 @@ class Interrupt:
 
 @dataclass(frozen=True)
 class Repair:
-    """A statement that blame may try to insert: text for people and how to make it."""
+    """An operation that blame may try to insert: text for people, and its operands.
+
+    ``args`` may name the parameters of the procedure that it is inserted into.
+    """
 
     text: str
     operation: Operation
     args: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How people read a machine's values; engines never see it.
+
+    ``values`` formats a variable (``cr3``) or an operand (``MOV to CR3.value``), ``fields`` splits
+    words into named masks, ``steps`` abbreviates an operation with its operands (None: not shown).
+    """
+
+    values: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    steps: Callable[[str, Mapping[str, int]], str | None] = lambda action, operands: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +192,10 @@ class Model:
     ``task`` is what each CPU does, for ever; ``actions`` are guarded atomic steps of the
     environment. ``procedures`` replaces procedures by name wherever they are called. ``case`` is a
     monitor whose non-entry ghosts name a violation's case (properties.md 1); ``options`` gives,
-    for a case, the boot options under which it can happen. ``expected`` is never read by an
-    engine.
+    for a case, the boot options under which it can happen. ``open_cases`` lists (field, value) of
+    cases in which an environment more general than the real one acts; a trace without them is
+    shown too where there is one. ``matrix_case`` fixes case variables in the rows of ``matrix``.
+    ``depth`` is z3's bound. ``expected`` is never read by an engine.
     """
 
     name: str
@@ -198,7 +216,9 @@ class Model:
     profile: str = "common"
     case: Property | None = None
     options: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None
-    matrix: Any = None
+    open_cases: frozenset[tuple[str, int]] = frozenset()
+    matrix_case: Mapping[CaseVar, int] = field(default_factory=dict)
+    notation: Notation = field(default_factory=Notation)
     repairs: tuple[Repair, ...] = ()
     variants: Mapping[str, Variant] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlbcheck.lang.expr import TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind
+from tlbcheck.lang.model import CacheKind, Notation
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.types import BOOL, U64, Type
 
@@ -222,15 +222,39 @@ def tlb(
 def show_cr3(value: int) -> str:
     """CR3 for people: root address and PCID."""
     noflush = " NOFLUSH" if value & X86_CR3_NOFLUSH else ""
-    return f"{value & X86_CR3_ADDR_MASK:#x} PCID {value & X86_CR3_PCID_MASK}{noflush}"
+    return f"root {value & X86_CR3_ADDR_MASK:#x} PCID {value & X86_CR3_PCID_MASK}{noflush}"
+
+
+_CR4_BITS = {name[8:]: mask for name, mask in sorted(globals().items(), key=lambda x: str(x[1])) if name.startswith("X86_CR4_")}
 
 
 def show_cr4(value: int) -> str:
-    """CR4 for people: the bits that have a name here."""
-    names = {v: k[8:] for k, v in globals().items() if k.startswith("X86_CR4_")}
-    return "|".join(name for mask, name in sorted(names.items()) if value & mask) or "0"
+    """CR4 for people: the bits that matter for translations, and TSD, by name."""
+    shown = [name for name in ("PGE", "PCIDE", "SMEP", "TSD") if value & _CR4_BITS[name]]
+    return "|".join(shown) or "0"
 
 
-SHOW: Mapping[str, Callable[[int], str]] = {"cr3": show_cr3, "cr4": show_cr4, "cr0": hex}
+def steps(action: str, operands: Mapping[str, int]) -> str | None:
+    """The short notation of xen.md section 0: ``W4[E]``, ``W3[1n]``, ``F3``, ..."""
+    value, pcid = operands.get("value", 0), operands.get("pcid", 0)
+    match action:
+        case "MOV to CR4":
+            return f"W4[{'G' if value & X86_CR4_PGE else 'E' if value & X86_CR4_PCIDE else 'N'}]"
+        case "MOV to CR3":
+            return f"W3[{value & X86_CR3_PCID_MASK}{'n' if value & X86_CR3_NOFLUSH else 'f'}]"
+        case "INVPCID 0":
+            return f"F0({pcid},va)"
+        case "INVPCID 1":
+            return f"F1[{pcid}]"
+        case "INVPCID 2" | "INVPCID 3":
+            return f"F{action[-1]}"
+        case "INVLPG":
+            return "IV(va)"
+    return None
 
 
+NOTATION = Notation(
+    values={"cr3": show_cr3, "cr4": show_cr4, "cr0": hex, "MOV to CR3.value": show_cr3, "MOV to CR4.value": show_cr4, "MOV to CR0.value": hex, "INVPCID 1.pcid": str, "INVPCID 0.pcid": str},
+    fields={"cr3": {"root": X86_CR3_ADDR_MASK, "pcid": X86_CR3_PCID_MASK}, "cr4": {name: _CR4_BITS[name] for name in ("PGE", "PCIDE", "SMEP", "TSD")}},
+    steps=steps,
+)

@@ -372,7 +372,8 @@ class _Lowering:
                             done.append((r, here))
                             break
                         r.in_atomic = True
-                        r.action, r.text, r.place, r.frame = "atomic", "one indivisible step", s, frame
+                        summary = frame.procedure.doc.split("\n")[0].rstrip(".") or "one indivisible step"
+                        r.action, r.text, r.place, r.frame = "atomic", summary.replace("{", "{{").replace("}", "}}"), s, frame
                         r.here = _Sequence(s.body, 0, frame, "atomic", here.at(here.position + 1))
                     case p.Read() | p.Write() | p.Do():
                         if r.performed and not r.in_atomic:
@@ -940,6 +941,7 @@ class _Lowering:
             case_frames={level: names_ for level, names_ in frames.items() if set(names_.values()) <= names},
             not_applicable=not_applicable,
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
+            meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
         )
 
 

@@ -143,6 +143,7 @@ class TransitionSystem:
     case_frames: Mapping[str, Mapping[str, str]]
     not_applicable: Mapping[str, str]
     cached: Mapping[int, str]
+    meanings: Mapping[str, Expr] = field(default_factory=dict)
 
     @property
     def cache(self) -> CacheKind | None:

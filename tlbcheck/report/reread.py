@@ -1,0 +1,118 @@
+"""Reading a JSON result back: what ``tlbcheck replay`` runs again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.model import Model, Property
+from tlbcheck.library import find_models, find_properties
+from tlbcheck.replay.check import ReplayError, Story, Told, replay
+from tlbcheck.report.result import SCHEMA, digest
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A JSON result. Raises ``InputError`` if it is not one."""
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", place=Place(str(path))) from None
+    except UnicodeDecodeError:
+        raise InputError("is not a text file", place=Place(str(path)), hint="give a file that 'tlbcheck verify --json' wrote") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"broken JSON: {error.msg}", place=Place(str(path), error.lineno, error.colno), hint="make it again with 'tlbcheck verify --json'") from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") != "verify":
+        raise InputError(f"is not a result of 'tlbcheck verify' (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
+    return document
+
+
+def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Replay every violation of a result; gives (model, property, violation) for each confirmed one.
+
+    Raises ``InputError`` if the file is broken or edited, or the model has changed since.
+    """
+    confirmed = []
+    place = Place(str(path))
+    try:
+        for result in document["results"]:
+            model = _one(find_models(_text(result["model"])), result["model"])
+            found = find_properties([_text(result["property"])])
+            _same_model(model, result, place)
+            for i, v in enumerate(result["violations"]):
+                try:
+                    replay(model, [*find_properties(None), *([model.case] if model.case else [])], _story(model, found[0], v))
+                except ReplayError as error:
+                    raise InputError(f"violation {i + 1} of {result['property']} on {result['model']} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
+                confirmed.append((result["model"], result["property"], v))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(f"a field is missing or of the wrong kind ({type(error).__name__}: {error})", place=place, hint="the file was edited; make it again") from None
+    return confirmed
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value
+
+
+def _one(models: list[Model], name: str) -> Model:
+    for m in models:
+        if m.name == name:
+            return m
+    return models[0]
+
+
+def _same_model(model: Model, result: Mapping[str, Any], place: Place) -> None:
+    from tlbcheck.system.lower import lower
+
+    if digest(lower(model, find_properties(None))) != result["model_digest"]:
+        raise InputError(f"{model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
+
+
+def _story(model: Model, q: Property, v: Mapping[str, Any]) -> Story:
+    if v["depth"] != len(v["steps"]):
+        raise ValueError(f"depth {v['depth']} with {len(v['steps'])} steps")
+    initial = v["initial"]["variables"]
+    state = dict(initial)
+    steps = []
+    for s in v["steps"]:
+        state = _changed(model, state, s["changes"])
+        tracked_in = None
+        if model.cpus == 1 and v["tracked"] and "entry" in s:
+            tracked_in = (0,) if s["entry"]["cached"] else ()
+        steps.append(Told(s["cpu"], s["level"], s["action"], tuple(int(c) for c in s["chosen"]), dict(state), tracked_in))
+    fields = None
+    if v["tracked"] and model.cache is not None:
+        fields = tuple(int(v["tracked"]["fields"][f"entry.{n}"]) for n, _, _ in model.cache.fields)
+    return Story(
+        property=q.name,
+        clause=v["clause"],
+        case={f"case.{c.name}": int(initial.get(f"case.{c.name}", c.domain[0])) for c in model.cases},
+        start_choices=tuple(int(c) for c in v["initial"]["chosen"]),
+        initial={n: int(x) for n, x in initial.items()},
+        tracked=fields,
+        tracked_at_start=bool(v["initial"]["cached"]),
+        steps=tuple(steps),
+    )
+
+
+def _changed(model: Model, state: Mapping[str, int], changes: Mapping[str, Any]) -> dict[str, int]:
+    """The variables after a step, from the changes that the file tells."""
+    after = dict(state)
+    for name, (old, new) in changes.items():
+        if name in after:
+            if isinstance(new, str):
+                del after[name]  # enums are compared through the choices that set them
+            else:
+                after[name] = int(new)
+            continue
+        base, _, field_name = name.rpartition(".")
+        mask = model.notation.fields[base.partition(".")[2] if base.startswith("cpu") else base][field_name]
+        shift = 0 if (mask & -mask).bit_length() > 12 and mask.bit_count() > 1 else (mask & -mask).bit_length() - 1
+        if after[base] & mask != int(old) << shift:
+            raise ValueError(f"{name} was not {old}")
+        after[base] = (after[base] & ~mask) | (int(new) << shift)
+    return after

@@ -1,0 +1,308 @@
+"""Results as JSON, schema ``tlbcheck/1`` (fields may be added, never changed)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlbcheck import __version__
+from tlbcheck.engines.run import ModelResult, PropertyResult, story
+from tlbcheck.engines.trace import State, TraceStep, Violation
+from tlbcheck.errors import Place
+from tlbcheck.lang.expr import Expr, evaluate, show
+from tlbcheck.lang.model import Model
+from tlbcheck.lang.types import BoolType, Type
+from tlbcheck.system.transition_system import Step, TransitionSystem
+
+SCHEMA = "tlbcheck/1"
+
+
+def tool() -> dict[str, str]:
+    """Versions of what took part."""
+    return {"tlbcheck": __version__, "python": platform.python_version(), "z3-solver": importlib.metadata.version("z3-solver")}
+
+
+def digest(system: TransitionSystem) -> str:
+    """Identifies what was checked: every step, fill and start of the transition system."""
+    made = hashlib.sha256()
+
+    def add(steps: Sequence[Step]) -> None:
+        for s in steps:
+            made.update(f"{s.action}|{s.cpu}|{s.level}|{show(s.guard)}|{[(n, show(e)) for n, e in s.updates.items()]}".encode())
+            made.update(f"{[(n, show(e)) for n, e in s.entry_updates.items()]}|{[(b.property, b.clause, show(b.when)) for b in s.bads]}".encode())
+
+    add(system.initial)
+    add(system.steps)
+    for f in system.fills:
+        made.update(show(f.when).encode())
+    made.update(str([(b.property, b.clause, show(b.when)) for b in system.invariants]).encode())
+    return made.hexdigest()[:16]
+
+
+def plain(type_: Type, value: int) -> Any:
+    """A value as JSON shows it: a name for enums, true or false, else the number."""
+    if isinstance(type_, BoolType):
+        return bool(value)
+    shown = type_.show(value)
+    return shown.rstrip("_") if not shown.startswith(("0x", "-")) and not shown.isdigit() else value
+
+
+def relative(place: Place) -> dict[str, Any]:
+    """A place with its file as seen from the working directory or the package."""
+    path = Path(place.file)
+    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if path.is_relative_to(root):
+            return {"file": str(path.relative_to(root)), "line": place.line, "column": place.column}
+    return {"file": path.name, "line": place.line, "column": place.column}
+
+
+def case_values(system: TransitionSystem, violation: Violation) -> dict[str, Any]:
+    """The case of a violation by name, with the boot options under which it can happen."""
+    types = {v.name: v.type for v in system.control}
+    if violation.case:
+        named = {n: plain(types[system.case_variables[n]], v) for n, v in violation.case}
+    elif violation.trace is not None:
+        named = _case_at(system, violation.trace.last)
+    else:
+        named = {}
+    if named and system.model.options is not None:
+        named["options"] = system.model.options({n: str(v) for n, v in named.items()})
+    return named
+
+
+def _case_at(system: TransitionSystem, state: State) -> dict[str, Any]:
+    types = {v.name: v.type for v in system.control}
+    for names in (*reversed(system.case_frames.values()), system.case_variables):
+        if names and all(n in state.control for n in names.values()) and state.control[next(iter(names.values()))]:
+            return {n: plain(types[v], state.control[v]) for n, v in names.items()}
+    return {}
+
+
+class Teller:
+    """Turns the traces of one transition system into JSON."""
+
+    def __init__(self, system: TransitionSystem) -> None:
+        self.system = system
+        self.types = {v.name: v.type for v in system.control}
+        self.notation = system.model.notation
+
+    def violation(self, v: Violation, blame: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One violation with its whole story."""
+        trace = v.trace
+        assert trace is not None
+        told = story(self.system, v)
+        case = case_values(self.system, v)
+        clause = next(p.clauses.get(v.clause, "") for p in self.system.properties if p.name == v.property)
+        steps, before, stale_since = [], trace.initial, None
+        first = 0 if self.stale(trace.initial, trace.tracked) else None
+        stale_since = first
+        for i, (s, t) in enumerate(zip(trace.steps, told.steps, strict=True), 1):
+            made = self.step(before, s, dict(trace.tracked))
+            made["chosen"] = list(t.choices)
+            stale = self.stale(s.after, trace.tracked)
+            stale_since = (stale_since if stale_since is not None else i) if stale else None
+            if trace.tracked:
+                made["entry"] = self.entry(before, s.after, stale_since)
+            steps.append(made)
+            before = s.after
+        return {
+            "depth": v.depth,
+            "clause": v.clause,
+            "case": case,
+            "summary": self.summary(v.clause, clause, case, trace.tracked, v),
+            "blame": blame,
+            "initial": {
+                "choices": self.choices(trace.start, {**trace.initial.control, **trace.start_choices}),
+                "chosen": list(told.start_choices),
+                "variables": {n: told.initial[n] for n in told.initial},
+                "shown": {n: self.value(n, x) for n, x in told.initial.items()},
+                "cached": told.tracked_at_start,
+            },
+            "tracked": {"fields": dict(trace.tracked), "text": self.describe(trace.tracked), "about": self.about_entry(v)} if trace.tracked else None,
+            "loop": None,
+            "steps": steps,
+        }
+
+    def summary(self, name: str, clause: str, case: Mapping[str, Any], tracked: Mapping[str, int], v: Violation) -> str:
+        """One sentence: what is wrong, about which entry, on which call path."""
+        where = ""
+        if case.get("caller", "none") != "none":
+            left = f" (interrupted: {case['left']} when interrupts went off)" if case.get("interrupted") else ""
+            where = f", in a switch {case['old']} -> {case['new']}{left} called from {case['caller']} with interrupts {self.interrupts(v)}"
+        about = f": {self.describe(tracked)}" if tracked and self.about_entry(v) else ""
+        return f"{clause or name}{where}{about}"
+
+    def interrupts(self, v: Violation) -> str:
+        """``on`` or ``off``: the interrupt flag at the call of the last switch."""
+        assert v.trace is not None
+        before, found = v.trace.initial, True
+        for s in v.trace.steps:
+            if any(e.kind == "enter" and e.name == "switch" for e in s.step.events):
+                state = before if "switch" in s.step.roles else s.after
+                found = bool(state.control.get(f"cpu{s.step.cpu}.if", 1))
+            before = s.after
+        return "on" if found else "off"
+
+    def about_entry(self, v: Violation) -> bool:
+        """Whether the violation is about the tracked entry at all."""
+        from tlbcheck.lang.expr import variables
+
+        entry = {x.name for x in (*self.system.entry_fields, *self.system.entry_variables)}
+        bads = [b for b in self.system.invariants if (b.property, b.clause) == (v.property, v.clause)]
+        bads += [b for s in self.system.steps for b in s.bads if (b.property, b.clause) == (v.property, v.clause)]
+        return any(entry & set(variables(b.when)) for b in bads)
+
+    def describe(self, tracked: Mapping[str, int]) -> str:
+        return self.system.cache.describe(tracked) if self.system.cache and tracked else ""
+
+    def stale(self, state: State, tracked: Mapping[str, int]) -> bool:
+        """The entry is cached and contradicts the loaded root."""
+        may = self.system.meanings.get("may")
+        if may is None or not tracked or not any(state.entry[n] for n in self.system.cached.values()):
+            return False
+        return not evaluate(may, {**state.control, **state.entry, **tracked})
+
+    def entry(self, before: State, after: State, stale_since: int | None) -> dict[str, Any]:
+        had = any(before.entry[n] for n in self.system.cached.values())
+        has = any(after.entry[n] for n in self.system.cached.values())
+        return {"cached": has, "event": "filled" if has and not had else "dropped" if had and not has else None, "stale_since": stale_since}
+
+    def step(self, before: State, s: TraceStep, tracked: Mapping[str, int]) -> dict[str, Any]:
+        scope = {**before.control, **before.entry, **tracked, **s.choices}
+        operands = {n: evaluate(e, scope) for n, e in s.step.operands.items()}
+        places, procedures = s.step.stack({**before.control})
+        return {
+            "cpu": s.step.cpu,
+            "level": s.step.level,
+            "actor": s.step.actor,
+            "action": s.step.action,
+            "text": self.text(s.step, operands),
+            "procedures": list(procedures),
+            "source": [relative(p) for p in places],
+            "choices": self.choices(s.step, scope),
+            "changes": self.changes(before, s.after),
+            "exception": s.step.exception or None,
+        }
+
+    def text(self, step: Step, operands: Mapping[str, int]) -> str:
+        shown = {n: self.operand(step, n, v) for n, v in operands.items()}
+        try:
+            text = step.text.format(**shown)
+        except (KeyError, IndexError, ValueError):
+            text = step.text
+        return f"{text}: {step.exception}" if step.exception else text
+
+    def operand(self, step: Step, name: str, value: int) -> str:
+        format_ = self.notation.values.get(f"{step.action}.{name}")
+        if format_ is not None:
+            return format_(value)
+        type_ = step.operands[name].type
+        return str(value) if type_ is None else type_.show(value)
+
+    def value(self, name: str, value: int) -> str:
+        tail = name.partition(".")[2] if name.startswith("cpu") else name
+        format_ = self.notation.values.get(tail)
+        return format_(value) if format_ else str(plain(self.types[name], value))
+
+    def choices(self, step: Step, scope: Mapping[str, int]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for label, type_, e in step.choices:
+            name, n = label, 2
+            while name in made:
+                name, n = f"{label}#{n}", n + 1
+            made[name] = plain(type_, _evaluated(e, scope))
+        return made
+
+    def changes(self, before: State, after: State) -> dict[str, list[Any]]:
+        """Variables of the model that changed; words by their named fields."""
+        made: dict[str, list[Any]] = {}
+        for name, new in after.control.items():
+            old = before.control[name]
+            if old == new or not _visible(name, self.system):
+                continue
+            tail = name.partition(".")[2] if name.startswith("cpu") else name
+            fields = self.notation.fields.get(tail)
+            if not fields:
+                made[name] = [plain(self.types[name], old), plain(self.types[name], new)]
+                continue
+            for field_name, mask in fields.items():
+                a, b = (_field(x, mask) for x in (old, new))
+                if a != b:
+                    made[f"{name}.{field_name}"] = [a, b]
+        return made
+
+
+def _field(word: int, mask: int) -> int:
+    """A field of a word: shifted down if it starts below bit 12, else in place (an address)."""
+    low = (mask & -mask).bit_length() - 1
+    return word & mask if low >= 12 and mask.bit_count() > 1 else (word & mask) >> low
+
+
+def _visible(name: str, system: TransitionSystem) -> bool:
+    from tlbcheck.engines.run import is_shared
+
+    return is_shared(name, system)
+
+
+def _evaluated(e: Expr, scope: Mapping[str, int]) -> int:
+    return evaluate(e, scope)
+
+
+def scope_of(model: Model) -> dict[str, Any]:
+    """What a proof covers, for the reader."""
+    entry = {"representation": "tracked(1)", "profile": model.profile} if model.cache else {"profile": model.profile}
+    return {"cpus": model.cpus, **model.scope, **entry}
+
+
+def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_digest: str, *, every_case: bool, blame: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """One entry of ``results``."""
+    model = result.model
+    shown = [v for v in p.violations if v.trace is not None]
+    if not every_case:
+        real = [v for v in shown if not any(pair in model.open_cases for pair in v.case)]
+        shown = [*shown[:1], *(v for v in real[:1] if v is not shown[0])]
+    callers = sorted({str(case_values(result.system, v).get("caller")) for v in p.violations if v.case}) if p.violations else []
+    return {
+        "model": model.name,
+        "model_digest": model_digest,
+        "property": p.property.name,
+        "verdict": p.verdict,
+        "vacuous": p.vacuous,
+        "scope": scope_of(model),
+        "assumptions": list(model.assumptions),
+        "unreached": unreached(result),
+        "engines": p.engines,
+        "expected": model.expected.get(p.property.name),
+        "expected_source": model.expected_source,
+        "reason": p.reason,
+        "callers": callers,
+        "cases": len({v.case for v in p.violations}),
+        "violations": [teller.violation(v, blame.get(id(v))) for v in shown],
+    }
+
+
+def unreached(result: ModelResult) -> list[str]:
+    """Source lines of the model that no run executes."""
+    if result.explicit is None:
+        return []
+    def place(s: Step) -> str:
+        at = relative(s.places[0])
+        return f"{at['file']}:{at['line']} {s.action}"
+
+    reached = {place(s) for s in result.system.steps if s.index in result.explicit.steps_fired and s.places}
+    return sorted({place(s) for s in result.system.steps if s.places} - reached)
+
+
+def model_json(result: ModelResult, *, every_case: bool = False, blame: Mapping[int, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """The entries of ``results`` for one model."""
+    teller, model_digest = Teller(result.system), digest(result.system)
+    return [property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}) for p in result.results]
+
+
+def document(command: str, **more: Any) -> dict[str, Any]:
+    """The outer object of every JSON output."""
+    return {"schema": SCHEMA, "command": command, "tool": tool(), **more}

@@ -1,0 +1,84 @@
+"""A counterexample as a story: one line a step, who did what, what changed, what is stale.
+
+Made from the JSON of a violation alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlbcheck.engines.trace import Violation
+    from tlbcheck.system.transition_system import TransitionSystem
+
+
+def tell(system: TransitionSystem, violation: Violation, blame: Mapping[str, Any] | None = None) -> str:
+    """The story of a violation that has a trace."""
+    from tlbcheck.report.result import Teller
+
+    return render(system.model.name, violation.property, Teller(system).violation(violation, blame))
+
+
+def render(model: str, property_name: str, v: Mapping[str, Any]) -> str:
+    """Text of a violation in the JSON result."""
+    lines = [f"{model}: {property_name} ({v['clause']}) is violated after {v['depth']} step{'s' if v['depth'] != 1 else ''}", f"  {v['summary']}"]
+    lines += _case(v["case"])
+    lines += _start(v)
+    width = max((len(_who(s)) for s in v["steps"]), default=0)
+    for i, s in enumerate(v["steps"], 1):
+        lines.append(_step(i, s, width))
+        lines += [f"       {note}" for note in (_notes(i, s) if v["tracked"] and v["tracked"]["about"] else ())]
+    if v.get("blame"):
+        lines.append(f"  Why: {v['blame']['text']}")
+    return "\n".join(lines)
+
+
+def _case(case: Mapping[str, Any]) -> list[str]:
+    if not case or case.get("caller") in (None, "none"):
+        return []
+    lines = []
+    switch = f"{case['old']} -> {case['new']}"
+    if case["left"] != case["old"] or case["interrupted"]:
+        switch = f"{case['old']} -> [interrupt: {case['left']}] -> {case['new']}"
+    lines.append(f"  Case: {case['caller']} switches {switch}; other CR4 bits: {case['other_cr4']}")
+    options = case.get("options")
+    if options and options.get("count"):
+        listed = "; ".join(f"{n}={' or '.join(map(str, values))}" for n, values in options.items() if isinstance(values, list) and len(values) <= 4)
+        lines.append(f"  Possible under {options['count']} of the boot option combinations{': ' + listed if listed else ''}")
+    return lines
+
+
+def _start(v: Mapping[str, Any]) -> list[str]:
+    initial = v["initial"]
+    shown = ", ".join(f"{n} = {'yes' if x == 'True' else 'no' if x == 'False' else x}" for n, x in initial["shown"].items() if not n.startswith("case.") and not n.endswith("cr0") and n != "halted")
+    lines = [f"  Start: {shown}"]
+    tracked = v.get("tracked")
+    if tracked and tracked["about"]:
+        lines.append(f"  Watch: {tracked['text']}{' (cached at the start)' if initial['cached'] else ''}")
+    return lines
+
+
+def _who(s: Mapping[str, Any]) -> str:
+    cpu = "env" if s["cpu"] is None else f"CPU{s['cpu']}"
+    return f"{cpu} {s['level']} {s['actor']}"
+
+
+def _step(i: int, s: Mapping[str, Any], width: int) -> str:
+    at = f"  {s['source'][0]['file']}:{s['source'][0]['line']}" if s["source"] else ""
+    chosen = ", ".join(f"{n} = {x}" for n, x in s["choices"].items() if not n.startswith("choice") and n != "doing")
+    return f"  {i:>3}. {_who(s):<{width}}  {s['text']}{' [' + chosen + ']' if chosen else ''}{at}"
+
+
+def _notes(i: int, s: Mapping[str, Any]) -> list[str]:
+    entry = s.get("entry")
+    if not entry:
+        return []
+    notes = []
+    if entry["event"] == "filled":
+        notes.append("+ speculation caches the watched entry")
+    elif entry["event"] == "dropped":
+        notes.append("- the watched entry is flushed")
+    if entry["stale_since"] == i:
+        notes.append("! the watched entry is stale from here on: the loaded root says something else")
+    return notes
