@@ -178,12 +178,16 @@ def clause_mutants(operation: Operation) -> Iterator[OperationMutant]:
     A clause is left out; a condition of it is left out, or negated; and it is promised by one
     vendor more or less.
     """
-    for kind in ("drops", "faults"):
-        clauses: tuple[Clause, ...] = getattr(operation, kind)
-        for i, clause in enumerate(clauses):
-            for text, changed in _clause_changes(clause, by_vendor=kind == "drops"):
-                new = (*clauses[:i], *changed, *clauses[i + 1 :])
-                yield OperationMutant(f"{operation.name}, {kind} [{clause.rule}]: {text}", replace(operation, **{kind: new}))
+    for text, new in _changes(operation.drops, by_vendor=True):
+        yield OperationMutant(f"{operation.name}, drops {text}", replace(operation, drops=new))
+    for text, new in _changes(operation.faults, by_vendor=False):
+        yield OperationMutant(f"{operation.name}, faults {text}", replace(operation, faults=new))
+
+
+def _changes(clauses: tuple[Clause, ...], *, by_vendor: bool) -> Iterator[tuple[str, tuple[Clause, ...]]]:
+    for i, clause in enumerate(clauses):
+        for text, changed in _clause_changes(clause, by_vendor=by_vendor):
+            yield f"[{clause.rule}]: {text}", (*clauses[:i], *changed, *clauses[i + 1 :])
 
 
 def _clause_changes(clause: Clause, *, by_vendor: bool) -> Iterator[tuple[str, tuple[Clause, ...]]]:

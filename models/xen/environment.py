@@ -69,6 +69,7 @@ def switch_model(
         expected={**CLEAN, **(expected or {})},
         expected_source=expected_source,
         assumptions=ASSUMPTIONS,
+        depth=22,
         scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any", "pages": "one of each kind", "pcids": [0, 1, 2, 3]},
         **more,
     )

@@ -17,7 +17,7 @@ _REPAIRS = {
 _EFFECTS = {
     "same-pcid-reload": {"missing-flush": "violated", "stale-translation": "violated"},
     "skipped-old-pcid-flush": {"missing-flush": "violated", "stale-translation": "violated"},
-    "cr3-read-early": {"missing-flush": "violated", "no-fault": "violated"},
+    "cr3-read-early": {"missing-flush": "violated", "stale-translation": "violated", "no-fault": "violated"},
     "pcide-late": {"no-fault": "violated"},
 }
 

@@ -8,7 +8,7 @@ set of states (control, entry, its variables), written compactly; what is counte
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlbcheck.engines.compile import Compiled, Masks, State
@@ -86,7 +86,7 @@ class Tracked:
         plans = [self.plan(step) for step in self.system.steps]
         frontier: dict[State, dict[Bits, int]] = {}
 
-        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]], bad_before: int) -> None:
+        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]], bad_before: Sequence[int]) -> None:
             known = self.reached.get(s)
             if known is None:
                 known = self.reached[s] = {}
@@ -100,8 +100,8 @@ class Tracked:
                 self.history[s].append((depth, bits, new))
                 waiting = into.setdefault(s, {})
                 waiting[bits] = waiting.get(bits, 0) | new
-                for bad, test in state_bads:
-                    hit = test(s, (), self.spread(bits)) & new & ~bad_before
+                for (bad, test), before in zip(state_bads, bad_before, strict=True):
+                    hit = test(s, (), self.spread(bits)) & new & ~before
                     if hit:
                         self.note(bad.property, bad.clause, self.case_of(s), depth, None, bits, _first(hit), None, (), s)
 
@@ -109,7 +109,7 @@ class Tracked:
             if not self.allows(s):
                 continue
             self.starts.setdefault(s, (index, chosen))
-            arrive(s, self.initial_bits(s), 0, frontier, 0)
+            arrive(s, self.initial_bits(s), 0, frontier, [0] * len(state_bads))
         depth = 0
         reported = began
         while frontier:
@@ -124,10 +124,10 @@ class Tracked:
                     for index, _, _ in edges:
                         self.fired_steps[index] = self.fired_steps.get(index, 0) + 1
                 # What is bad already is noted where it became so.
-                bad_before = 0
-                for _, test in state_bads:
+                bad_before = [0] * len(state_bads)
+                for i, (_, test) in enumerate(state_bads):
                     for bits, mask in news.items():
-                        bad_before |= test(s, (), self.spread(bits)) & mask
+                        bad_before[i] |= test(s, (), spread(bits)) & mask
                 weight = sum(m.bit_count() for m in news.values())
                 for index, chosen, t in edges:
                     plan = plans[index]

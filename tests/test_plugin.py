@@ -1,0 +1,312 @@
+"""The pytest plugin and ``tlbcheck.testing``, on models that take a moment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY = '''
+"""Two writes and a switch; it lands."""
+
+import enum
+
+from tlbcheck import Flag, Model, Property, Variant, choose, enter, leave, marker, per_cpu, procedure, require, var
+from tlbcheck.lang.expr import and_, eq, not_
+from tlbcheck.lang.types import BOOL
+
+BROKEN = Flag("BROKEN", False)
+ABSENT = Flag("ABSENT", False)
+left, right = per_cpu("left", bool), per_cpu("right", bool)
+beat = marker("beat", "beats")
+
+
+@procedure(role="pair")
+def both(value: bool) -> None:
+    left.set(value)
+    if not BROKEN:
+        right.set(value)
+    beat()
+
+
+@procedure
+def run() -> None:
+    while True:
+        value = choose(bool)
+        if ABSENT:
+            beat()
+        else:
+            both(value)
+
+
+@procedure
+def start() -> None:
+    left.set(False)
+    right.set(False)
+
+
+tiny = Model(
+    name="tiny",
+    title="two variables that go together",
+    init=start,
+    task=run,
+    flags={BROKEN: False, ABSENT: False},
+    variants={
+        "broken": Variant(doc="the second write is left out", flags={BROKEN: True}, expected={"paired": "violated"}),
+        "absent": Variant(doc="nothing is ever written", flags={ABSENT: True}),
+    },
+    expected={"paired": "proved", "no-fault": "proved"},
+)
+
+paired = Property("paired", "left and right agree", "here", needs=("pair",), trigger=leave("pair"), clauses={"differ": "they differ", "other": "never said"})
+paired.on(leave("pair"), bad={"differ": not_(eq(left.expr, right.expr))})
+anywhere = Property("anywhere", "the same, where it may be vacuous", "here", trigger=leave("pair"), clauses={"differ": "they differ"})
+anywhere.on(leave("pair"), bad={"differ": not_(eq(left.expr, right.expr))})
+'''
+
+INSTALLED = any(e.name == "tlbcheck" for e in importlib.metadata.entry_points(group="pytest11"))
+LOAD = () if INSTALLED else ("-p", "tlbcheck.pytest_plugin")
+HEAD = """
+import pytest
+from tiny import anywhere, paired, tiny
+from tlbcheck.testing import assert_holds, assert_violated
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A user's folder with a model; tlbcheck is on the path."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(pytester.path))))
+    pytester.syspathinsert(ROOT)
+    pytester.syspathinsert()
+    pytester.makepyfile(tiny=TINY)
+    return pytester
+
+
+def run(suite: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
+    suite.makepyfile(test_it=HEAD + tests)
+    return suite.runpytest_inprocess(*LOAD, "-p", "no:cacheprovider", "--strict-markers", *options)
+
+
+def test_what_holds_passes(suite: pytest.Pytester) -> None:
+    found = run(suite, "def test(): assert_holds(tiny, paired); assert_holds('tiny.py', 'no-fault')")
+    found.assert_outcomes(passed=1)
+
+
+def test_a_failure_is_the_trace_and_nothing_else(suite: pytest.Pytester) -> None:
+    found = run(suite, "\ndef test_it():\n    assert_holds(tiny.variant('broken'), paired)\n")
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(["tiny@broken: paired (differ) is violated after 2 steps", "*left := *", "test_it.py:6: test_it"])
+    found.stdout.no_fnmatch_line("*Traceback*")
+    found.stdout.no_fnmatch_line("*>*assert_holds*")
+    found.stdout.no_fnmatch_line("E  *")
+
+
+def test_a_trace_is_the_message_of_the_exception(suite: pytest.Pytester) -> None:
+    found = run(
+        suite,
+        """
+def test():
+    with pytest.raises(AssertionError) as caught:
+        assert_holds(tiny.variant('broken'), paired)
+    assert str(caught.value).startswith('tiny@broken: paired (differ) is violated after 2 steps')
+""",
+    )
+    found.assert_outcomes(passed=1)
+
+
+SAYS = {
+    "assert_holds(tiny.variant('absent'), paired)": "tiny@absent: paired is not-applicable, not proved (the model has no procedure of role pair)",
+    "assert_holds(tiny.variant('absent'), anywhere)": "tiny@absent: anywhere is vacuous: what it speaks of never happens in this model",
+    "assert_violated(tiny, paired)": "tiny: paired is proved, not violated (all * reachable states visited)",
+    "assert_violated(tiny.variant('broken'), paired, depth=5)": "tiny@broken: paired is violated after 2 steps, not 5",
+    "assert_violated(tiny.variant('broken'), paired, depth=5, clause='differ')": "tiny@broken: paired (differ) is violated after 2 steps, not 5",
+    "assert_violated(tiny.variant('broken'), paired, clause='other')": "tiny@broken: paired is violated, but not its clause other",
+    "assert_violated(tiny.variant('broken'), paired, clause='nonsense')": "InputError: property paired has no clause 'nonsense'; it has: differ, other",
+    "assert_holds('no/such', paired)": "InputError: unknown model 'no/such'*",
+    "assert_holds('tiny.py', 'no-such')": "InputError: unknown property 'no-such'*",
+}
+
+
+def test_a_failure_says_what_is_wrong(suite: pytest.Pytester) -> None:
+    found = run(suite, "".join(f"def test_{i}(): {call}\n" for i, call in enumerate(SAYS)))
+    found.assert_outcomes(failed=len(SAYS))
+    for i, says in enumerate(SAYS.values()):
+        found.stdout.fnmatch_lines([says, f"test_it.py:{i + 4}: test_{i}"])
+
+
+def test_what_is_violated_passes_by_depth_and_clause(suite: pytest.Pytester) -> None:
+    run(suite, "def test(): assert_violated(tiny.variant('broken'), paired, depth=2, clause='differ')").assert_outcomes(passed=1)
+
+
+def test_bounded_is_not_proved(suite: pytest.Pytester) -> None:
+    found = run(suite, "def test(): assert_holds(tiny, paired)", "--tlbcheck-engines=bmc")
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(["tiny: paired is bounded, not proved (z3: none up to depth *)"])
+
+
+def test_a_file_with_several_models_needs_a_name(suite: pytest.Pytester) -> None:
+    suite.makepyfile(two=TINY + "\nfrom dataclasses import replace\nsecond = replace(tiny, name='second')\n")
+    found = run(suite, "def test(): assert_holds('two.py', 'no-fault')")
+    found.stdout.fnmatch_lines(["InputError: two.py has several models: tiny, second; name one of them"])
+
+
+def test_the_marker_makes_a_test_for_each_model_and_property(suite: pytest.Pytester) -> None:
+    found = run(suite, "@pytest.mark.tlbcheck(model=[tiny, tiny.variant('broken')], properties=[paired, 'no-fault'])\ndef test(): ...\n", "-v")
+    found.assert_outcomes(passed=3, failed=1)
+    found.stdout.fnmatch_lines(["*::test?tiny-paired? PASSED*", "*::test?tiny-no-fault? PASSED*", "*::test?tiny@broken-paired? FAILED*", "*::test?tiny@broken-no-fault? PASSED*"])
+    found.stdout.fnmatch_lines(["tiny@broken: paired (differ) is violated after 2 steps", "test_it.py:4: test?tiny@broken-paired?"])
+
+
+def test_the_body_of_a_marked_test_sees_its_result(suite: pytest.Pytester) -> None:
+    found = run(
+        suite,
+        """
+@pytest.mark.tlbcheck(model='tiny.py@broken', properties=paired, expect='violated')
+def test_fixtures(tlbcheck_model, tlbcheck_property, tlbcheck_result):
+    assert (tlbcheck_model.name, tlbcheck_property, tlbcheck_result.verdict) == ('tiny@broken', paired, 'violated')
+
+@pytest.mark.tlbcheck(tiny, [paired])
+def test_body():
+    assert 1 + 1 == 3
+
+@pytest.mark.tlbcheck(tiny, [paired])
+class TestMethods:
+    def test(self): ...
+
+@pytest.mark.parametrize('n', [1, 2])
+@pytest.mark.tlbcheck(tiny, [paired])
+def test_with_other_parameters(n): ...
+""",
+    )
+    found.assert_outcomes(passed=4, failed=1)
+    found.stdout.fnmatch_lines(["*assert (1 + 1) == 3*"])
+
+
+def test_a_whole_module_can_be_marked(suite: pytest.Pytester) -> None:
+    run(suite, "pytestmark = pytest.mark.tlbcheck(tiny, [paired, anywhere])\ndef test(): ...\n").assert_outcomes(passed=2)
+
+
+def test_models_are_held_against_what_they_declare(suite: pytest.Pytester) -> None:
+    found = run(suite, "@pytest.mark.tlbcheck([tiny, tiny.variant('broken'), tiny.variant('absent')], [paired, 'no-fault'], expect='declared')\ndef test(): ...\n")
+    found.assert_outcomes(passed=3, failed=3)
+    found.stdout.fnmatch_lines(["tiny@broken: no-fault is proved, and the model declares nothing of it"])
+
+
+def test_a_wrong_declaration_is_told(suite: pytest.Pytester) -> None:
+    suite.makepyfile(wrong=TINY.replace('expected={"paired": "proved", "no', 'expected={"paired": "violated", "no').replace('expected={"paired": "violated"}', 'expected={"paired": "proved"}'))
+    found = run(suite, "from wrong import paired as p, tiny as t\n@pytest.mark.tlbcheck([t, t.variant('broken')], [p], expect='declared')\ndef test(): ...\n")
+    found.assert_outcomes(failed=2)
+    found.stdout.fnmatch_lines(["tiny: paired is proved, but declared violated", "tiny@broken: paired (differ) is violated after 2 steps"])
+
+
+WRONG_MARKERS = {
+    "model='no/such'": "*test: unknown model 'no/such'*",
+    "model=tiny, expect='fine'": "*test: unknown expectation 'fine'; expect is one of holds, violated, declared*",
+    "model=[]": "*test: nothing to check; give at least one model and one property*",
+    "": "*test: the marker tlbcheck missing 1 required positional argument: 'model'*",
+}
+
+
+def test_a_wrong_marker_is_an_error_of_one_line(suite: pytest.Pytester) -> None:
+    for i, mark in enumerate(WRONG_MARKERS):
+        suite.makepyfile(**{f"test_wrong{i}": f"{HEAD}@pytest.mark.tlbcheck({mark})\ndef test(): ...\n"})
+    found = run(suite, "")
+    found.assert_outcomes(errors=len(WRONG_MARKERS))
+    found.stdout.fnmatch_lines(list(WRONG_MARKERS.values()))
+    found.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_fixtures_need_the_marker(suite: pytest.Pytester) -> None:
+    found = run(suite, "def test(tlbcheck_result): ...\n")
+    found.assert_outcomes(errors=1)
+    found.stdout.fnmatch_lines(["*the fixtures of tlbcheck are for tests marked with*"])
+
+
+def test_one_exploration_serves_all_tests_of_a_model(suite: pytest.Pytester) -> None:
+    found = run(
+        suite,
+        """
+import tlbcheck.check
+
+@pytest.fixture(scope='module')
+def count():
+    calls, original = [], tlbcheck.check.verify
+    tlbcheck.check.verify = lambda *args, **more: calls.append(args) or original(*args, **more)
+    yield calls
+    tlbcheck.check.verify = original
+
+@pytest.mark.tlbcheck('tiny.py', ['no-fault'])
+def test_one(count): ...
+
+def test_two(count):
+    assert_holds('tiny.py', 'no-fault')
+    with pytest.raises(AssertionError, match='switch-lands is not-applicable'):
+        assert_holds('tiny.py', 'switch-lands')
+    assert len(count) == 1
+""",
+    )
+    found.assert_outcomes(passed=2)
+
+
+def test_a_property_that_a_model_cannot_answer_does_not_spoil_the_others(suite: pytest.Pytester) -> None:
+    """missing-flush needs to know what entries mean, once a model has a switch and a cache."""
+    plain = '''
+from tlbcheck import Model, procedure
+from tlbcheck.lang.expr import TRUE
+from tlbcheck.machine import x86
+
+@procedure(role="switch")
+def reload(cr3: int) -> None:
+    x86.MOV_TO_CR3(x86.MOV_FROM_CR3())
+
+@procedure
+def run() -> None:
+    while True:
+        reload(0)
+
+@procedure
+def start() -> None:
+    x86.CR0.set(x86.X86_CR0_PG)
+
+plain = Model(name="plain", title="no meanings", init=start, task=run, settings=x86.SETTINGS,
+    cache=x86.tlb(tags=(0,), fields=(), walk=TRUE, leaf_global=TRUE, describe=str))
+'''.replace("cr3: int", "cr3: u64").replace("import Model, procedure", "import Model, procedure, u64")
+    suite.makepyfile(plain=plain)
+    found = run(suite, "def test_one(): assert_holds('plain.py', 'no-fault')\ndef test_two(): assert_holds('plain.py', 'missing-flush')\n")
+    found.assert_outcomes(passed=1, failed=1)
+    found.stdout.fnmatch_lines(["InputError: plain does not say what * means*"])
+
+
+def test_the_header_names_versions(suite: pytest.Pytester) -> None:
+    run(suite, "def test(): ...").stdout.fnmatch_lines([f"tlbcheck: *, z3-solver: {importlib.metadata.version('z3-solver')}"])
+
+
+@pytest.mark.parametrize("engines", ["", "explicit,spin"])
+def test_engines_must_exist(suite: pytest.Pytester, engines: str) -> None:
+    found = run(suite, "def test(): ...", f"--tlbcheck-engines={engines}")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    found.stderr.fnmatch_lines(["*--tlbcheck-engines: unknown engine*engines are explicit and bmc*"])
+
+
+def test_both_engines_can_be_asked(suite: pytest.Pytester) -> None:
+    run(suite, "def test(): assert_violated(tiny.variant('broken'), paired, depth=2)", "--tlbcheck-engines=explicit,bmc").assert_outcomes(passed=1)
+
+
+def test_loading_the_plugin_imports_no_engine() -> None:
+    code = "import sys, tlbcheck.pytest_plugin; print([m for m in ('z3', 'networkx', 'numba', 'tlbcheck.engines') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.stdout.strip() == "[]"
+
+
+def test_workers_of_xdist_share_the_tests(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_it=HEAD + "@pytest.mark.tlbcheck(model=[tiny, tiny.variant('broken')], properties=[paired, anywhere])\ndef test(): ...\n")
+    found = suite.runpytest_subprocess(*LOAD, "-p", "no:cacheprovider", "--strict-markers", "-n", "2", "--dist", "loadgroup")
+    found.assert_outcomes(passed=2, failed=2)
+    found.stdout.fnmatch_lines(["tiny@broken: paired (differ) is violated after 2 steps"])

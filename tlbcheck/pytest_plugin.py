@@ -1,0 +1,213 @@
+"""The pytest plugin: models are checked as tests, and what fails shows its trace and nothing else.
+
+A marker makes one test for each model and property::
+
+    import pytest
+
+    @pytest.mark.tlbcheck(model=["xen/gp-fix", "xen/flush-once"])
+    def test_the_switch(): ...
+
+    @pytest.mark.tlbcheck(model="xen/pcid-v5", properties=["no-fault"], expect="violated")
+    def test_v5_can_crash(tlbcheck_result):
+        assert tlbcheck_result.violations[0].clause == "#GP"
+
+``model``: an object, a name, a path, or a list of these. ``properties``: objects or names; left
+out, all of the library. ``expect``: ``"holds"`` (the default: proved, and neither vacuous nor not
+applicable), ``"violated"``, or ``"declared"`` for what the model's ``expected`` says of each
+property. What is expected is asserted before the body runs, so that the body may be empty; it can
+ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_result``.
+
+``assert_holds`` and ``assert_violated`` (from ``tlbcheck.testing``) do the same in ordinary tests.
+Each model is explored once for all its properties; with pytest-xdist, ``--dist loadgroup`` keeps
+its tests on one worker, so that this stays true. ``--tlbcheck-engines=explicit,bmc`` holds the
+engines against each other (slower; the default is ``explicit``, which is complete). Loading the
+plugin imports no engine.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tlbcheck import __version__
+from tlbcheck.errors import InputError, TlbcheckError
+from tlbcheck.lang.model import Model, Property
+from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine_system, find_model, find_property, why_not_held, why_not_violated
+
+if TYPE_CHECKING:
+    from tlbcheck.engines.run import PropertyResult
+
+EXPECTATIONS = ("holds", "violated", "declared")
+_MARKER = "tlbcheck(model, properties=None, expect='holds'): check each property (default: all) of each model; see tlbcheck.pytest_plugin"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One test of a marked function."""
+
+    model: Model
+    property: Property
+    expect: str
+
+
+# -- the session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tlbcheck")
+    group.addoption("--tlbcheck-engines", metavar="NAMES", default=",".join(DEFAULT_ENGINES), help="engines that check models, with commas: explicit, bmc (default: %(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _MARKER)
+    names = [n.strip() for n in config.getoption("--tlbcheck-engines").split(",")]
+    try:
+        SESSION.start([n for n in names if n])
+    except InputError as error:
+        raise pytest.UsageError(f"--tlbcheck-engines: {error}") from None
+
+
+def pytest_unconfigure() -> None:
+    SESSION.start()
+
+
+def pytest_report_header() -> str:
+    try:
+        z3 = importlib.metadata.version("z3-solver")
+    except importlib.metadata.PackageNotFoundError:
+        z3 = "not installed"
+    return f"tlbcheck: {__version__}, z3-solver: {z3}"
+
+
+# -- marked functions
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Marked functions use the fixture that carries their case, whether they name it or not."""
+    marks = getattr(obj, "pytestmark", [])
+    if inspect.isroutine(obj) and collector.funcnamefilter(name) and (any(m.name == "tlbcheck" for m in marks) or collector.get_closest_marker("tlbcheck")):
+        pytest.mark.usefixtures("tlbcheck_case")(obj)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker("tlbcheck")
+    if mark is None:
+        return
+    try:
+        cases = _cases(*mark.args, **mark.kwargs)
+    except (TlbcheckError, TypeError) as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {str(error).replace('_cases()', 'the marker tlbcheck')}") from None
+    together = metafunc.config.pluginmanager.hasplugin("xdist")
+    params = [
+        pytest.param(c, id=f"{c.model.name}-{c.property.name}", marks=[pytest.mark.xdist_group(f"tlbcheck {c.model.name}")] if together else [])
+        for c in cases
+    ]
+    metafunc.parametrize("tlbcheck_case", params, indirect=True)
+
+
+def _cases(model: Model | str | Sequence[Model | str], properties: Sequence[Property | str] | Property | str | None = None, expect: str = "holds") -> list[Case]:
+    """What a marker means. Raises ``InputError`` for what is unknown."""
+    if expect not in EXPECTATIONS:
+        raise InputError(f"unknown expectation '{expect}'", hint=f"expect is one of {', '.join(EXPECTATIONS)}")
+    models = [model] if isinstance(model, Model | str) else list(model)
+    if properties is None:
+        from tlbcheck.library import find_properties
+
+        chosen = find_properties(None)
+    else:
+        chosen = [find_property(q) for q in ([properties] if isinstance(properties, Property | str) else properties)]
+    if not models or not chosen:
+        raise InputError("nothing to check", hint="give at least one model and one property")
+    return [Case(m, q, expect) for m in map(find_model, models) for q in chosen]
+
+
+@pytest.fixture
+def tlbcheck_case(request: pytest.FixtureRequest) -> Case:
+    """The model, property and expectation of this test of a marked function."""
+    case = getattr(request, "param", None)
+    if not isinstance(case, Case):
+        raise pytest.UsageError("the fixtures of tlbcheck are for tests marked with @pytest.mark.tlbcheck(model=...)")
+    return case
+
+
+@pytest.fixture
+def tlbcheck_model(tlbcheck_case: Case) -> Model:
+    """The model of this test."""
+    return tlbcheck_case.model
+
+
+@pytest.fixture
+def tlbcheck_property(tlbcheck_case: Case) -> Property:
+    """The property of this test."""
+    return tlbcheck_case.property
+
+
+@pytest.fixture
+def tlbcheck_result(tlbcheck_case: Case) -> PropertyResult:
+    """The verdict on the property of this test, with its violations."""
+    return examine_system(tlbcheck_case.model, tlbcheck_case.property)[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A marked function is called once what it expects of its model is true."""
+    case = pyfuncitem.funcargs.get("tlbcheck_case")
+    if isinstance(case, Case):
+        _judge(case)
+    return (yield)
+
+
+def _judge(case: Case) -> None:
+    """Raises ``ModelFailure`` unless the model is as expected."""
+    system, result = examine_system(case.model, case.property)
+    match case.expect:
+        case "holds":
+            wrong = why_not_held(system, result)
+        case "violated":
+            wrong = why_not_violated(system, result)
+        case _:
+            wrong = _not_as_declared(case, result.verdict, why_not_held(system, result))
+    if wrong:
+        raise ModelFailure(wrong)
+
+
+def _not_as_declared(case: Case, verdict: str, why: str) -> str:
+    declared = case.model.expected.get(case.property.name)
+    name = f"{case.model.name}: {case.property.name}"
+    if declared is None:
+        return f"{name} is {verdict}, and the model declares nothing of it"
+    if declared == "proved":
+        return why
+    return "" if declared == verdict else f"{name} is {verdict}, but declared {declared}"
+
+
+# -- what a failure shows
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A trace speaks for itself: no Python traceback around it, only where it was asserted."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, ModelFailure | TlbcheckError):
+        error = call.excinfo.value
+        kind = "" if isinstance(error, ModelFailure) else f"{type(error).__name__}: "
+        report.longrepr = f"{kind}{error}\n\n{_asserted_at(item, call.excinfo)}"
+    return report
+
+
+def _asserted_at(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """The line of the test in which the failure arose; the test itself where it is a marked function."""
+    lines = [e for e in excinfo.traceback if e.path == item.path]
+    if lines:
+        return f"{item.location[0]}:{lines[-1].lineno + 1}: {item.name}"
+    path, line, _ = item.location
+    return f"{path}:{(line or 0) + 1}: {item.name}"
+
+
+__all__ = ["Case", "assert_holds", "assert_violated"]
