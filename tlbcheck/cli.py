@@ -307,7 +307,7 @@ def graph_command(name: str, output: Path) -> None:
     click.echo(f"{output}: {graph.number_of_nodes():,} control states, {graph.number_of_edges():,} steps")
 
 
-@cli.command("replay", epilog="Example: tlbcheck verify xen/pcid-v5 --json > v5.json; tlbcheck replay v5.json")
+@cli.command("replay", epilog="Example: tlbcheck replay v5.json, after: tlbcheck verify xen/pcid-v5 --json > v5.json")
 @click.argument("file", type=click.Path(path_type=Path))
 def replay_command(file: Path) -> None:
     """Run the violations of a JSON result again, by code that no engine shares.

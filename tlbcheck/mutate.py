@@ -21,12 +21,12 @@ Edit = Callable[[Statement], list[Statement]]
 # -- what a model runs
 
 
-def procedures(model: Model) -> list[Procedure]:
-    """Every procedure that ``model`` can run, callers before what they call, as it is resolved."""
-    roots = [model.init, *([model.task] if model.task else []), *(i.handler for i in model.interrupts), *model.actions]
+def procedures_in_role(model: Model, role: str) -> list[Procedure]:
+    """The procedures of ``role`` and all that they call."""
+    roots = [procedure for procedure in model.reachable() if procedure.role == role]
     found: dict[Procedure, None] = {}
     for root in roots:
-        _collect(model, model.resolve(root), found)
+        _collect(model, root, found)
     return list(found)
 
 
@@ -38,18 +38,9 @@ def _collect(model: Model, procedure: Procedure, found: dict[Procedure, None]) -
                 _collect(model, model.resolve(s.procedure), found)
 
 
-def procedures_in_role(model: Model, role: str) -> list[Procedure]:
-    """The procedures of ``role`` and all that they call."""
-    found: dict[Procedure, None] = {}
-    for procedure in procedures(model):
-        if procedure.role == role:
-            _collect(model, procedure, found)
-    return list(found)
-
-
 def operations(model: Model) -> list[Operation]:
     """The machine's operations that ``model`` uses, in order of first occurrence."""
-    return list(dict.fromkeys(s.operation for procedure in procedures(model) for s in walk(procedure.body) if isinstance(s, Do)))
+    return list(dict.fromkeys(s.operation for procedure in model.reachable() for s in walk(procedure.body) if isinstance(s, Do)))
 
 
 # -- mutants of a model
@@ -62,7 +53,7 @@ def replace_operation(model: Model, old: Operation, new: Operation) -> Model:
         return [replace(s, operation=new)] if isinstance(s, Do) and s.operation is old else [s]
 
     changed = {}
-    for procedure in procedures(model):
+    for procedure in model.reachable():
         body = _rebuilt(procedure.body, edit)
         if body is not procedure.body:
             changed[procedure] = procedure.with_body(body)

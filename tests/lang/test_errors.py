@@ -13,6 +13,7 @@ import pytest
 
 from tlbcheck import InputError
 from tlbcheck.check import verify
+from tlbcheck.engines.run import Limits
 from tlbcheck.library import find_models, find_properties, models_in, properties_in
 
 _HEAD = """\
@@ -54,7 +55,7 @@ def refused(file: Path) -> str:
     """The message for a file whose model is loaded and explored; without its folder."""
     with pytest.raises(InputError) as caught:
         for model in find_models(str(file)):
-            verify(model, ["no-fault"], engines=("explicit",))
+            verify(model, ["no-fault"], engines=("explicit",), limits=Limits(states=1000))
     return str(caught.value).replace(f"{file.parent}/", "")
 
 

@@ -17,7 +17,7 @@ import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbcheck import Model, Property, Range, operation, procedure, shared
+from tlbcheck import Model, Property, Range, marker, operation, procedure, shared
 from tlbcheck.check import verify
 from tlbcheck.engines.bmc import Translator
 from tlbcheck.engines.compile import code
@@ -396,3 +396,25 @@ def test_sums_of_bounded_integers_mean_the_same_to_both_engines(value: int, verd
     result = verify(Model(name="test/count", title="counts", init=from_four, task=count), [q], depth=12)
     expected = {"explicit": "proved" if verdict == "bounded" else "violated", "bmc": verdict}
     assert {engine: said["verdict"] for engine, said in result["reached"].engines.items()} == expected
+
+
+SWITCHED_ON = shared("switched_on", bool)
+TICK = marker("tick", "ticks")
+
+
+@procedure
+def switch_on() -> None:
+    SWITCHED_ON.set(True)
+
+
+@procedure
+def tick() -> None:
+    TICK()
+
+
+def test_a_shared_variable_that_only_init_writes_keeps_its_value() -> None:
+    """A rule that reads a shared variable means that variable, not one of each CPU, also if no step of the task touches it."""
+    q = Property("stays-on", "it stays on", source="test", trigger=operation("tick"), clauses={"off": "it is off"})
+    q.on(operation("tick"), bad={"off": not_(SWITCHED_ON.expr)})
+    result = verify(Model(name="test/switched-on", title="ticks", init=switch_on, task=tick), [q], engines=("explicit",))
+    assert (result["stays-on"].verdict, result["stays-on"].vacuous) == ("proved", False)

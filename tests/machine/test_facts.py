@@ -60,7 +60,7 @@ class Page(enum.Enum):
 def interpret(model: Model, chosen: Sequence[Property], case: Mapping[str, int] | None = None) -> tuple[Run, set[tuple[str, str]]]:
     """The program run by the replay interpreter, from a full TLB to its end; every clause broken on the way."""
     run = Run(model, chosen, case or {})
-    run.start((), run.universe)
+    run.start((), {0: run.universe})
     broken = {(name, clause) for name, clause, _ in run.broken}
     while run.active[0, "task"] is not None and not run.memory["halted"]:
         run.step(0, "task", "", ())

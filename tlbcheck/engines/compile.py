@@ -286,9 +286,9 @@ class Compiled:
         return found
 
     def refills(self, step: Step) -> bool:
-        """Whether entries may appear after ``step`` that could not before."""
-        touched = set(step.updates)
-        return any(touched & f.reads for f in self.system.fills) or any(n in step.entry_updates for n in self.system.cached.values())
+        """Whether a fill after ``step`` can do what it could not before: it reads or sets what the step changes."""
+        touched = {*step.updates, *step.entry_updates}
+        return any(touched & (f.reads | set(f.updates) | {n for e in f.updates.values() for n in variables(e)}) for f in self.system.fills)
 
     def step_bads(self, step: Step) -> list[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]]:
         """Per clause, the mask of entries for which the step is a violation (ALL: for none in particular)."""

@@ -63,6 +63,7 @@ class Tracked:
         self.order: dict[State, int] = {}
         self.starts: dict[State, tuple[int, tuple[int, ...]]] = {}
         self.found: dict[CaseKey, tuple[int, State | None, Bits, int, int | None, tuple[int, ...], State]] = {}
+        self.bad_at: dict[tuple[State, int], dict[Bits, int]] = {}
         self.fired_steps: dict[int, int] = {}
         position = self.compiled.position
         self._case = [position[n] for n in system.case_variables.values()]
@@ -86,7 +87,7 @@ class Tracked:
         plans = [self.plan(step) for step in self.system.steps]
         frontier: dict[State, dict[Bits, int]] = {}
 
-        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]], bad_before: Sequence[int]) -> None:
+        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]]) -> None:
             known = self.reached.get(s)
             if known is None:
                 known = self.reached[s] = {}
@@ -100,8 +101,17 @@ class Tracked:
                 self.history[s].append((depth, bits, new))
                 waiting = into.setdefault(s, {})
                 waiting[bits] = waiting.get(bits, 0) | new
-                for (bad, test), before in zip(state_bads, bad_before, strict=True):
-                    hit = test(s, (), self.spread(bits)) & new & ~before
+                for i, (_, test) in enumerate(state_bads):
+                    hit = test(s, (), spread(bits)) & new
+                    if hit:
+                        at = self.bad_at.setdefault((s, i), {})
+                        at[bits] = at.get(bits, 0) | hit
+
+        def newly_bad(s: State, moved: Mapping[Bits, int], before: Sequence[int], depth: int) -> None:
+            """Note entries that are bad in ``s`` and were not before."""
+            for i, (bad, _) in enumerate(state_bads):
+                for bits, hits in self.bad_at.get((s, i), {}).items():
+                    hit = hits & moved.get(bits, 0) & ~before[i]
                     if hit:
                         self.note(bad.property, bad.clause, self.case_of(s), depth, None, bits, _first(hit), None, (), s)
 
@@ -109,7 +119,8 @@ class Tracked:
             if not self.allows(s):
                 continue
             self.starts.setdefault(s, (index, chosen))
-            arrive(s, self.initial_bits(s), 0, frontier, [0] * len(state_bads))
+            arrive(s, self.initial_bits(s), 0, frontier)
+            newly_bad(s, self.reached[s], [0] * len(state_bads), 0)
         depth = 0
         reported = began
         while frontier:
@@ -125,9 +136,9 @@ class Tracked:
                         self.fired_steps[index] = self.fired_steps.get(index, 0) + 1
                 # What is bad already is noted where it became so.
                 bad_before = [0] * len(state_bads)
-                for i, (_, test) in enumerate(state_bads):
-                    for bits, mask in news.items():
-                        bad_before[i] |= test(s, (), spread(bits)) & mask
+                for i in range(len(state_bads)):
+                    for bits, hits in self.bad_at.get((s, i), {}).items():
+                        bad_before[i] |= hits & news.get(bits, 0)
                 weight = sum(m.bit_count() for m in news.values())
                 for index, chosen, t in edges:
                     plan = plans[index]
@@ -138,7 +149,8 @@ class Tracked:
                             if hit:
                                 self.note(bad.property, bad.clause, self.case_of(t), depth + 1, s, bits, _first(hit), index, chosen, t)
                     self.transitions += weight
-                    arrive(t, moved, depth + 1, following, bad_before)
+                    arrive(t, moved, depth + 1, following)
+                    newly_bad(t, moved, bad_before, depth + 1)
                 if self.progress is not None and time.perf_counter() - reported > 0.2:
                     reported = time.perf_counter()
                     self.progress(len(self.reached), depth)

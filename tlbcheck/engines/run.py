@@ -69,11 +69,11 @@ class ModelResult:
         raise KeyError(name)
 
 
-def story(system: TransitionSystem, violation: Violation) -> Story:
-    """A trace in values only, for the replay interpreter."""
+def story(system: TransitionSystem, violation: Violation, *, first: bool = True) -> Story:
+    """A trace in values only, for the replay interpreter; ``first``: nothing breaks the property before."""
     trace = violation.trace
     assert trace is not None
-    shared = [v.name for v in system.control if is_shared(v.name, system)]
+    shared = [v.name for v in system.control if is_shared(v.name, system) and v.name in trace.initial.control]
     cached = list(system.cached.items())
 
     def told(before: State, s: TraceStep) -> Told:
@@ -96,8 +96,9 @@ def story(system: TransitionSystem, violation: Violation) -> Story:
         start_choices=tuple(_value(e, start_scope) for _, _, e in trace.start.choices),
         initial={n: trace.initial.control[n] for n in shared},
         tracked=tuple(trace.tracked[v.name] for v in system.entry_fields) if trace.tracked else None,
-        tracked_at_start=any(trace.initial.entry[n] for _, n in cached),
+        tracked_at_start=tuple(c for c, n in cached if trace.initial.entry[n]),
         steps=tuple(told(b, s) for b, s in zip(befores, trace.steps, strict=False)),
+        first=first,
     )
 
 
@@ -109,15 +110,20 @@ def _value(e: Any, scope: Mapping[str, int]) -> int:
 
 def is_shared(name: str, system: TransitionSystem) -> bool:
     """A variable of the model itself: no program counter, local or ghost."""
+    if name.startswith("case."):
+        return True
     ghosts = {g.name.removeprefix("ghost.").split(".")[0] for m in (*system.properties, *([system.model.case] if system.model.case else [])) for g in m.ghosts}
     tail = name.partition(".")[2] if name.startswith("cpu") else name
     return ":" not in name and not name.endswith(".pc") and tail.split(".")[0] not in ghosts
 
 
-def confirm(system: TransitionSystem, violation: Violation, engine: str) -> None:
-    """Replay a trace by independent code; raises ``InternalError`` if it does not happen."""
+def confirm(system: TransitionSystem, violation: Violation, engine: str, *, first: bool = True) -> None:
+    """Replay a trace by independent code; raises ``InternalError`` if it does not happen.
+
+    ``first``: the trace is a shortest one, so nothing may break the property earlier.
+    """
     try:
-        replay(system.model, system.properties, story(system, violation))
+        replay(system.model, system.properties, story(system, violation, first=first))
     except ReplayError as error:
         raise InternalError(f"{system.model.name}, {violation.property}: the trace of engine {engine} does not replay: {error}") from None
 
@@ -265,7 +271,8 @@ def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResul
     for i, v in enumerate(explicit.violations):
         if every_case or id(v) in shown:
             traced = Violation(v.property, v.clause, v.case, v.depth, search.trace(v))
-            confirm(system, traced, "explicit")
+            shortest = explicit.shortest(v.property)
+            confirm(system, traced, "explicit", first=shortest is not None and v.depth == shortest.depth)
             explicit.violations[i] = traced
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tlbcheck.errors import InputError
-from tlbcheck.lang.expr import FALSE, TRUE, Expr, lift, var
-from tlbcheck.lang.program import CaseVar, Flag, Operation, Procedure, StateVar
+from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
+from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, StateVar, Write, walk
 from tlbcheck.lang.types import BOOL, Type, type_of
 
 PROFILES = ("common", "intel", "amd")
@@ -253,5 +253,44 @@ class Model:
             procedure = self.procedures[procedure]
         return procedure
 
-    def flag_values(self, found: Mapping[str, Flag]) -> dict[str, Expr]:
-        return {f"flag.{name}": TRUE if self.flags.get(f, f.default) else FALSE for name, f in found.items()}
+    def reachable(self) -> list[Procedure]:
+        """Every procedure that can run, callers before what they call, as it is resolved."""
+        found: dict[Procedure, None] = {}
+
+        def visit(procedure: Procedure) -> None:
+            procedure = self.resolve(procedure)
+            if procedure not in found:
+                found[procedure] = None
+                for s in walk(procedure.body):
+                    if isinstance(s, Call):
+                        visit(s.procedure)
+
+        for root in (self.init, *([self.task] if self.task else []), *(i.handler for i in self.interrupts), *self.actions):
+            visit(root)
+        return list(found)
+
+    def state_variables(self) -> list[StateVar]:
+        """The state variables that procedures read or write, each once."""
+        found: dict[str, StateVar] = {}
+        for procedure in self.reachable():
+            for s in walk(procedure.body):
+                match s:
+                    case Read() | Write():
+                        found.setdefault(s.variable.name, s.variable)
+                    case Do():
+                        for v, _ in s.operation.effects:
+                            found.setdefault(v.name, v)
+        for i in self.interrupts:
+            found.setdefault(i.flag.name, i.flag)
+        return list(found.values())
+
+    def names(self) -> set[str]:
+        """The names of variables that a property may speak of: those of the model, and what its operations read."""
+        found = {v.name for v in self.state_variables()}
+        for procedure in self.reachable():
+            for s in walk(procedure.body):
+                if isinstance(s, Do):
+                    parts = [s.operation.result] if s.operation.result is not None else []
+                    parts += [x for c in (*s.operation.faults, *s.operation.drops) for x in c.parts]
+                    found |= {n for e in parts for n in variables(e) if "." not in n}
+        return found

@@ -120,7 +120,8 @@ class Scope:
             case "ghost":
                 return run.ghost(run.ghosts[name], self.cpu, self.level, self.entry)
         own = f"cpu{self.cpu}.{name}"
-        return run.memory[own] if own in run.memory else run.memory[name]
+        # A register that nothing writes is 0, as after reset.
+        return run.memory[own] if own in run.memory else run.memory.get(name, 0)
 
 
 Activity = Generator[None, None, None]
@@ -137,7 +138,7 @@ class Run:
         self.fields = {name: i for i, (name, _, _) in enumerate(cache.fields)} if cache else {}
         self.memory: dict[str, int] = {f"case.{c.name}": case[f"case.{c.name}"] for c in model.cases}
         self.memory["halted"] = 0
-        for v in _variables(model):
+        for v in model.state_variables():
             low = v.type.low if isinstance(v.type, IntType) else 0
             for name in self.names(v):
                 self.memory[name] = max(low, 0)
@@ -161,8 +162,8 @@ class Run:
 
     # -- the outside
 
-    def start(self, choices: Sequence[int], content: Sequence[Entry] = ()) -> None:
-        """Run ``init``; ``content`` is what the caches of CPU 0 hold, as far as the machine can."""
+    def start(self, choices: Sequence[int], content: Mapping[int, Sequence[Entry]] | None = None) -> None:
+        """Run ``init``; ``content`` is what each CPU's cache holds, as far as the machine can."""
         self.choices = iter(choices)
         self.atomic = 1
         for _ in self._call(self.model.resolve(self.model.init), (), 0, "init", {}):
@@ -173,7 +174,8 @@ class Run:
                 self.active[c, "task"] = self._activity(self.model.task, c, "task")
         cache = self.model.cache
         if cache is not None:
-            self.tlb[0] = {e for e in content if value_of(cache.initial, Scope(self, 0, "task", e))}
+            for c, entries in (content or {}).items():
+                self.tlb[c] = {e for e in entries if value_of(cache.initial, Scope(self, c, "task", e))}
         self._settle()
 
     def step(self, cpu: int | None, level: str, action: str, choices: Sequence[int]) -> None:
@@ -422,31 +424,3 @@ def _about_entries(e: Expr, model: Model) -> bool:
             return _about_entries(model.meanings[rest], model)
         return head == "entry"
     return any(_about_entries(a, model) for a in e.args)
-
-
-def _variables(model: Model) -> list[p.StateVar]:
-    """The state variables that a model's procedures and rules mention, each once."""
-    found: dict[str, p.StateVar] = {}
-    seen: set[p.Procedure] = set()
-
-    def visit(procedure: p.Procedure) -> None:
-        procedure = model.resolve(procedure)
-        if procedure in seen:
-            return
-        seen.add(procedure)
-        for s in p.walk(procedure.body):
-            match s:
-                case p.Read() | p.Write():
-                    found.setdefault(s.variable.name, s.variable)
-                case p.Do():
-                    for v, _ in s.operation.effects:
-                        found.setdefault(v.name, v)
-                case p.Call():
-                    visit(s.procedure)
-
-    for procedure in (model.init, model.task, *model.actions, *(i.handler for i in model.interrupts)):
-        if procedure is not None:
-            visit(procedure)
-    for i in model.interrupts:
-        found.setdefault(i.flag.name, i.flag)
-    return list(found.values())

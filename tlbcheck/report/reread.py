@@ -43,7 +43,7 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
             _same_model(model, result, place)
             for i, v in enumerate(result["violations"]):
                 try:
-                    replay(model, [*find_properties(None), *([model.case] if model.case else [])], _story(model, found[0], v))
+                    replay(model, [*find_properties(None), *([model.case] if model.case else [])], _story(model, found[0], v, first=i == 0))
                 except ReplayError as error:
                     raise InputError(f"violation {i + 1} of {result['property']} on {result['model']} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
                 confirmed.append((result["model"], result["property"], v))
@@ -72,7 +72,7 @@ def _same_model(model: Model, result: Mapping[str, Any], place: Place) -> None:
         raise InputError(f"{model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
 
 
-def _story(model: Model, q: Property, v: Mapping[str, Any]) -> Story:
+def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> Story:
     if v["depth"] != len(v["steps"]):
         raise ValueError(f"depth {v['depth']} with {len(v['steps'])} steps")
     initial = v["initial"]["variables"]
@@ -94,7 +94,8 @@ def _story(model: Model, q: Property, v: Mapping[str, Any]) -> Story:
         start_choices=tuple(int(c) for c in v["initial"]["chosen"]),
         initial={n: int(x) for n, x in initial.items()},
         tracked=fields,
-        tracked_at_start=bool(v["initial"]["cached"]),
+        tracked_at_start=tuple(int(c) for c in v["initial"]["cached_on"]),
+        first=first,
         steps=tuple(steps),
     )
 

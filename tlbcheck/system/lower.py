@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tlbcheck.errors import InputError, Place
+from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, ite, not_, or_, substitute, var, variables
 from tlbcheck.lang.model import CACHED, Event, Ghost, Interrupt, Model, Property
@@ -320,7 +320,7 @@ class _Lowering:
                     case p.Assign():
                         self.assign(r, frame, s.target, self.local(r, frame, s.value))
                         r.here = here.at(here.position + 1)
-                    case p.If() if _is_pure([s]) and not _returns([s]):
+                    case p.If() if self.is_pure([s]) and not _returns([s]):
                         self.compute(r, frame, [s])
                         r.here = here.at(here.position + 1)
                     case p.If():
@@ -414,7 +414,7 @@ class _Lowering:
             self.enter_shared(run, shared, _Site(after, s.target, s.place))
         for parameter, value in zip(callee.parameters, args, strict=True):
             self.assign(run, inner, parameter.name, value)
-        if not callee.role and callee.result is not None and _is_pure(callee.body):
+        if not callee.role and callee.result is not None and self.is_pure(callee.body):
             value = self.compute(run, inner, callee.body)
             if value is None:
                 raise InputError(f"{callee.name} can end without returning a value", place=callee.place, hint="return a value on every path")
@@ -469,6 +469,17 @@ class _Lowering:
                 self.call_sites[level, callee] = self.call_sites.get((level, callee), 0) + 1
                 self.count_calls(level, callee, (*stack, procedure))
 
+    def is_pure(self, statements: Sequence[p.Statement]) -> bool:
+        """Nothing but locals, branches and calls of procedures that are as pure."""
+
+        def pure(s: p.Statement) -> bool:
+            if isinstance(s, p.Call):
+                callee = self.model.resolve(s.procedure)
+                return not callee.role and self.is_pure(callee.body)
+            return isinstance(s, p.Assign | p.If | p.Return)
+
+        return all(pure(s) for s in p.walk(list(statements)))
+
     def compute(self, run: _Run, frame: _Frame, statements: Sequence[p.Statement]) -> Expr | None:
         """Run statements that touch only locals, both sides of a branch at once: no new path.
 
@@ -504,6 +515,8 @@ class _Lowering:
                         run.locals[name] = ite(condition, kept if mine is None else mine, kept if theirs is None else theirs)
                     if ends:
                         return None if then is None or other is None else ite(condition, then, other)
+                case _:
+                    raise InternalError(f"{s.place}: a step was taken for a computation")
         return None
 
     def return_(self, run: _Run, here: _Sequence, s: p.Return) -> bool:
@@ -647,7 +660,7 @@ class _Lowering:
         run.store[cached] = and_(run.store.get(cached, var(cached, BOOL)), not_(dropped))
         for g in self.ghosts.values():
             if g.per_entry:
-                for level in ("task", "irq") if g.frame else ("task",):
+                for level in ("task", "irq") if g.frame and self.model.interrupts else ("task",):
                     name = self.ghost_name(g, run.cpu, level)
                     run.store[name] = ite(dropped, const(g.initial, g.type), run.store.get(name, var(name, g.type)))
 
@@ -878,8 +891,11 @@ class _Lowering:
         missing = {q.name: [n for n in q.needs if n not in self.roles] for q in self.properties}
         not_applicable = {name: f"the model has no procedure of role {', '.join(lacking)}" for name, lacking in missing.items() if lacking}
         for q in self.properties:
-            if q.name not in not_applicable and cache is None and _speaks_of_entries(q):
+            lacking = [n for n in _names(q) if n not in model.names()]
+            if q.name not in not_applicable and cache is None and any(n.startswith("entry.") for n in _names(q)):
                 not_applicable[q.name] = "the model has no cache"
+            elif q.name not in not_applicable and any("." not in n for n in lacking):
+                not_applicable[q.name] = f"the model has no {', '.join(n for n in lacking if '.' not in n)}"
         invariants = []
         for q in self.properties:
             if q.name in not_applicable:
@@ -970,9 +986,10 @@ def _storable(type_: Type | None, name: str) -> Type:
     return type_
 
 
-def _speaks_of_entries(q: Property) -> bool:
+def _names(q: Property) -> set[str]:
+    """Everything that a property's rules and invariants look at."""
     expressions = [e for _, e in q.invariants] + [e for r in q.rules for _, e in (*r.bad, *r.updates)]
-    return any(n.startswith("entry.") for e in expressions for n in variables(e))
+    return {n for e in expressions for n in variables(e)}
 
 
 def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entries: set[str], fields: set[str]) -> None:
@@ -986,11 +1003,6 @@ def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entr
         touched = [n for n in variables(f.when) if n in entries]
         if touched:
             raise InputError("a fill depends on other cached entries", hint="one tracked entry is not enough for such a cache")
-
-
-def _is_pure(statements: Sequence[p.Statement]) -> bool:
-    """Nothing but locals, branches and calls of procedures that are as pure."""
-    return all(isinstance(s, p.Assign | p.If | p.Return) or (isinstance(s, p.Call) and not s.procedure.role and _is_pure(s.procedure.body)) for s in p.walk(list(statements)))
 
 
 def _returns(statements: Sequence[p.Statement]) -> bool:
