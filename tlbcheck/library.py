@@ -60,22 +60,28 @@ def _import(name: str, path: Path) -> types.ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except InputError:
+    except InputError as error:
         del sys.modules[name]
-        raise
+        if error.place is not None:
+            raise
+        raise InputError(error.message, place=Place(str(path), _line(error, path)), hint=error.hint) from None
     except SyntaxError as error:
         del sys.modules[name]
         raise InputError(f"syntax error: {error.msg}", place=Place(error.filename or str(path), error.lineno or 0, error.offset or 0), hint="mend the file") from None
     except Exception as error:
         del sys.modules[name]
-        line = 0
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == str(path):
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        raise InputError(f"{type(error).__name__}: {error}", place=Place(str(path), line), hint="mend the file") from None
+        raise InputError(f"{type(error).__name__}: {error}", place=Place(str(path), _line(error, path)), hint="mend the file") from None
     return module
+
+
+def _line(error: BaseException, path: Path) -> int:
+    """The line of ``path`` that ``error`` came through, the innermost; 0 if none."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
 
 
 def _files(folder: Path) -> Iterator[Path]:

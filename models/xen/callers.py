@@ -217,11 +217,12 @@ def run_cpu() -> None:
 
 @procedure
 def start() -> None:
-    """A CPU that runs any vCPU, or idle, as the last switch left it."""
+    """A CPU that runs any vCPU, or idle, with page tables as the last switch left them."""
     v = choose(Context)
     require_exists(v)
     require(observed_kind != Kind.pcid or (PCID_EXISTS and use_invpcid))
-    current_is_idle.set(kind(v) == Kind.idle)
+    lazy = choose(bool)
+    current_is_idle.set(kind(v) == Kind.idle or lazy)
     CR0.set(X86_CR0_PG)
     CR3.set(make_cr3(v) & ~X86_CR3_NOFLUSH)
     cr4: u64 = MMU_CR4_FEATURES

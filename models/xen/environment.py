@@ -43,9 +43,13 @@ def switch_model(
     variants: Mapping[str, Variant] | None = None,
     expected: Mapping[str, str] | None = None,
     expected_source: str = "xen.md 1.2 and 1.4",
+    depth: int = 23,
     **more: Any,
 ) -> Model:
-    """A model of ``switch_procedure`` among its callers; ``expected`` lists what is not proved."""
+    """A model of ``switch_procedure`` among its callers; ``expected`` lists what is not proved.
+
+    ``depth`` suffices for a switch, a toggle and a second switch: twice the longest path plus one.
+    """
     return Model(
         name=name,
         title=title,
@@ -69,7 +73,7 @@ def switch_model(
         expected={**CLEAN, **(expected or {})},
         expected_source=expected_source,
         assumptions=ASSUMPTIONS,
-        depth=22,
+        depth=depth,
         scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any", "pages": "one of each kind", "pcids": [0, 1, 2, 3]},
         **more,
     )

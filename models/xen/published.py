@@ -12,6 +12,7 @@ before_pcid = switch_model(
     "switch_cr3_cr4 before PCIDs",
     switch.switch_cr3_cr4_before_pcid,
     source="xen d543fa4093",
+    depth=17,
     flags={callers.PCID_EXISTS: False},
     variants={
         "cr4-not-restored": Variant(
@@ -43,6 +44,7 @@ gp_fix = switch_model(
     "switch_cr3_cr4 with the fix of the #GP",
     switch.switch_cr3_cr4_xsa_292,
     source="xen fdc2056767",
+    depth=21,
     flags={switch.PCIDE_SET_BEFORE_CR3: True},
 )
 
@@ -51,6 +53,7 @@ flush_once = switch_model(
     "switch_cr3_cr4 that flushes once; in substance today's",
     switch.switch_cr3_cr4_flush_once,
     source="xen edc426665f",
+    depth=19,
     procedures={callers.host_cr4: callers.mmu_cr4_features},
     variants={
         "pge-kept": Variant(

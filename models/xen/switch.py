@@ -48,12 +48,12 @@ def write_cr3_cr4(cr3: u64, cr4: u64) -> None:
     if CR3_READ_EARLY_REPAIRED:
         old_pcid = read_cr3() & X86_CR3_PCID_MASK
     pre_flush()
-    had_pcide = read_cr4() & X86_CR4_PCIDE
-    if read_cr4() & X86_CR4_PGE:
+    old_cr4 = read_cr4()
+    if old_cr4 & X86_CR4_PGE:
         write_cr4(cr4 & ~X86_CR4_PGE)
     elif use_invpcid:
         invpcid_flush_all_nonglobals()
-        if PCIDE_LATE_REPAIRED and not had_pcide and cr4 & X86_CR4_PCIDE:
+        if PCIDE_LATE_REPAIRED and (old_cr4 & X86_CR4_PCIDE) < (cr4 & X86_CR4_PCIDE):
             write_cr4(cr4)
     if SAME_PCID_RELOAD_REPAIRED and old_pcid == cr3 & X86_CR3_PCID_MASK:
         cr3 &= ~X86_CR3_NOFLUSH
@@ -62,7 +62,7 @@ def write_cr3_cr4(cr3: u64, cr4: u64) -> None:
         write_cr4(cr4)
         if SKIPPED_OLD_PCID_FLUSH_REPAIRED and OLD_PCID_FLUSHED and old_pcid != cr3 & X86_CR3_PCID_MASK:
             # the CR4 write flushed everything if it set PGE or cleared PCIDE
-            if not cr4 & X86_CR4_PGE and not (had_pcide and not cr4 & X86_CR4_PCIDE):
+            if not cr4 & X86_CR4_PGE and (old_cr4 & X86_CR4_PCIDE) <= (cr4 & X86_CR4_PCIDE):
                 invpcid_flush_single_context(old_pcid)
     elif OLD_PCID_FLUSHED and old_pcid != cr3 & X86_CR3_PCID_MASK:
         invpcid_flush_single_context(old_pcid)

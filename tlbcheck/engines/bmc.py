@@ -15,12 +15,20 @@ import z3
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import Expr, const, evaluate, or_
-from tlbcheck.lang.types import BoolType, WordType
+from tlbcheck.lang.types import BoolType, IntType, WordType
 from tlbcheck.system.known_bits import KnownBits, width
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
 
 Term = Any
 Names = Mapping[str, Term]
+
+
+_INTEGER = 32
+"""Bits in which bounded integers are computed: they do not wrap."""
+
+
+def _integer(own: Term) -> Term:
+    return z3.ZeroExt(_INTEGER - own.size(), own) if own.size() < _INTEGER else own
 
 
 class Translator:
@@ -40,9 +48,9 @@ class Translator:
         assert e.type is not None, e
         match e.op:
             case "const":
-                return z3.BoolVal(bool(e.value)) if isinstance(e.type, BoolType) else z3.BitVecVal(e.value, width(e.type))
+                return z3.BoolVal(bool(e.value)) if isinstance(e.type, BoolType) else z3.BitVecVal(e.value, _INTEGER if isinstance(e.type, IntType) else width(e.type))
             case "var":
-                return self.names[e.value]
+                return _integer(self.names[e.value]) if isinstance(e.type, IntType) else self.names[e.value]
             case "table":
                 index = self(e.args[0])
                 made = self(_value(e, e.value[-1]))
@@ -65,7 +73,7 @@ class Translator:
             case "lt" | "le":
                 a, b = self._same_width(args)
                 type_ = e.args[0].type
-                if isinstance(type_, WordType) and type_.signed:
+                if isinstance(type_, IntType) or (isinstance(type_, WordType) and type_.signed):
                     return a < b if e.op == "lt" else a <= b
                 return z3.ULT(a, b) if e.op == "lt" else z3.ULE(a, b)
             case "resize":
@@ -74,7 +82,7 @@ class Translator:
             case "bnot":
                 return ~args[0]
         a, b = self._same_width(args)
-        size = width(e.type)
+        size = _INTEGER if isinstance(e.type, IntType) else width(e.type)
         made = {"band": lambda: a & b, "bor": lambda: a | b, "bxor": lambda: a ^ b, "add": lambda: a + b, "sub": lambda: a - b, "shl": lambda: a << b, "shr": lambda: z3.LShR(a, b)}[e.op]()
         return made if made.size() == size else z3.Extract(size - 1, 0, made) if made.size() > size else z3.ZeroExt(size - made.size(), made)
 

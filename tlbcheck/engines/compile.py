@@ -52,6 +52,9 @@ def code(e: Expr, names: Mapping[str, str]) -> str:
                 sign = 1 << (type_.width - 1)
                 left, right = f"({left} ^ {sign})", f"({right} ^ {sign})"
             return f"({left} {'<' if e.op == 'lt' else '<='} {right})"
+    if e.op == "shl" and isinstance(e.type, WordType) and e.args[1].op != "const":
+        word, by = (code(a, names) for a in e.args)
+        return f"(({word} << {by}) & {e.type.mask} if {by} < {e.type.width} else 0)"
     text = f"({code(e.args[0], names)} {_INFIX[e.op]} {code(e.args[1], names)})"
     if e.op in ("add", "sub", "shl") and isinstance(e.type, WordType):
         return f"({text} & {e.type.mask})"

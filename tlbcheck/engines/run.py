@@ -152,7 +152,9 @@ def _unpacked(result: EngineResult, system: TransitionSystem) -> EngineResult:
 
 def _child(connection: Any, system: TransitionSystem, bound: int, stop: Any, limits: Limits) -> None:
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        memory = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
         from tlbcheck.engines.bmc import Bounded
 
         connection.send(_packed(Bounded(system).run(bound, stop=lambda: stop.value)))

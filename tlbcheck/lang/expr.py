@@ -162,7 +162,7 @@ OPERATORS: Mapping[str, Callable[[Expr, list[int]], int]] = {
     "bnot": lambda n, v: _wrap(n, ~v[0]),
     "add": lambda n, v: _wrap(n, v[0] + v[1]),
     "sub": lambda n, v: _wrap(n, v[0] - v[1]),
-    "shl": lambda n, v: _wrap(n, v[0] << v[1]),
+    "shl": lambda n, v: _wrap(n, v[0] << v[1]) if not isinstance(n.type, WordType) or v[1] < n.type.width else 0,
     "shr": lambda n, v: v[0] >> v[1],
     "lt": _compare("lt"),
     "le": _compare("le"),

@@ -178,8 +178,11 @@ class Statement:
 
 @dataclass(eq=False, kw_only=True)
 class Assign(Statement):
+    """``type`` is the target's, if it is a bounded integer that ``value`` might leave."""
+
     target: str
     value: Expr
+    type: Type | None = None
 
 
 @dataclass(eq=False, kw_only=True)

@@ -87,7 +87,12 @@ def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -
     except InputError as error:
         raise InputError(error.message, place=place, hint=error.hint) from None
     except Exception as error:
-        raise InputError(f"the type of {what} cannot be read: {error}", place=place) from None
+        raise InputError(f"the type of {what} cannot be read: {error}", place=place, hint="define or import it before the procedure") from None
+
+
+def _returns(statements: list[p.Statement]) -> bool:
+    """Whether every path through ``statements`` returns."""
+    return any(isinstance(s, p.Return) or (isinstance(s, p.If) and _returns(s.then) and _returns(s.orelse)) for s in statements)
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ class _Reader:
                 self.assign(node, target, self.value(value, self.locals.get(target)))
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
                 declared = _annotation(node.annotation, self.names, here, target)
-                self.assign(node, target, lift(self.value(value, declared), declared))
+                self.assign(node, target, self.fit(node, self.value(value, declared), declared, target), declared)
             case ast.AugAssign(target=ast.Name(id=target), op=op, value=value):
                 left = self.local(node, target)
                 self.assign(node, target, self.binary(node, op, left, self.value(value, left.type)))
@@ -165,7 +170,7 @@ class _Reader:
                 if condition.op == "const":
                     self.out.extend(self.block(body if condition.value else orelse))
                 else:
-                    self.add(p.If(place=here, condition=condition, then=self.block(body), orelse=self.block(orelse)))
+                    self.branches(here, condition, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
                 self.while_(node, test, body)
             case ast.Return(value=value):
@@ -184,16 +189,29 @@ class _Reader:
             case _:
                 raise self.refuse(node, f"unsupported statement '{type(node).__name__.lower()}'")
 
-    def assign(self, node: ast.AST, target: str, value: Expr) -> None:
+    def branches(self, here: Place, condition: Expr, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
+        """An ``if``: afterwards a local is defined if it is on every path that gets there."""
+        before = dict(self.locals)
+        then, after_then = self.block(body), self.locals
+        self.locals = dict(before)
+        other, after_other = self.block(orelse), self.locals
+        if _returns(then) or _returns(other):
+            self.locals = after_other if _returns(then) else after_then
+        else:
+            self.locals = {n: t for n, t in after_then.items() if n in after_other}
+        self.locals |= {n: t for n, t in (after_then | after_other).items() if n.startswith("%")}
+        self.add(p.If(place=here, condition=condition, then=then, orelse=other))
+
+    def assign(self, node: ast.AST, target: str, value: Expr, declared: Type | None = None) -> None:
         known = self.locals.get(target)
         if known is not None:
             value = self.fit(node, value, known, target)
         elif value.type is None:
             raise self.refuse(node, f"the type of '{target}' is not known", f"say it: {target}: u64 = ...")
-        self.locals[target] = value.type
+        type_ = self.locals[target] = known or declared or value.type
         if self.out and isinstance(last := self.out[-1], p.Choose) and value.op == "var" and value.value == last.target:
             last.label = target
-        self.add(p.Assign(place=self.place(node), target=target, value=value))
+        self.add(p.Assign(place=self.place(node), target=target, value=value, type=type_ if isinstance(type_, IntType) else None))
 
     def while_(self, node: ast.While, test: ast.expr, body: list[ast.stmt]) -> None:
         outer, self.out = self.out, []
@@ -201,7 +219,10 @@ class _Reader:
         hoisted, self.out = self.out, outer
         if hoisted:
             raise self.refuse(node, "a while condition that reads shared state", "write: while True: x = v.get(); if ...: return; or use atomic with require")
+        before = dict(self.locals)
         self.add(p.While(place=self.place(node), condition=condition, body=self.block(body)))
+        if condition is not TRUE:
+            self.locals = before
 
     # -- expressions
 
@@ -212,14 +233,15 @@ class _Reader:
 
     def fit(self, node: ast.AST, value: Expr, type_: Type, what: str) -> Expr:
         """``value`` as a ``type_``, or an error that names what was to receive it."""
-        value = lift(value, type_)
+        if not (value.type is None and isinstance(type_, EnumType)):
+            value = lift(value, type_)
         if value.op == "const" and isinstance(type_, IntType) and not type_.low <= value.value <= type_.high:
             raise self.refuse(node, f"{value.value} is out of range for {what} ({type_})", "widen the type or change the value")
         if type_ == BOOL and value.type is not None and isinstance(value.type, WordType):
             return truth(value)
         same_kind = type(value.type) is type(type_) and (not isinstance(type_, EnumType) or value.type == type_)
         if not same_kind:
-            raise self.refuse(node, f"{what} is a {type_} and cannot take a {value.type}", "convert it explicitly")
+            raise self.refuse(node, f"{what} is a {type_} and cannot take a {value.type or 'number'}", "convert it explicitly")
         if isinstance(type_, WordType):
             return resize(value, type_)
         if isinstance(type_, IntType):
@@ -233,7 +255,8 @@ class _Reader:
         if isinstance(found, Expr):
             return lift(found, like)
         if isinstance(found, bool | int | enum.Enum):
-            return lift(found, like)
+            # A bare number is no member of an enum.
+            return lift(found, None if isinstance(like, EnumType) else like)
         raise self.refuse(node, f"'{ast.unparse(node)}' is not a value of the language", "values are booleans, integers, words and enum members")
 
     def condition(self, node: ast.expr) -> Expr:
@@ -317,13 +340,12 @@ class _Reader:
             if isinstance(op, ast.In | ast.NotIn):
                 if not isinstance(right, ast.Tuple | ast.List | ast.Set):
                     raise self.refuse(node, "membership in something else than a literal tuple", "write: x in (a, b)")
-                member = or_(*(eq(a, self.value(x, a.type)) for x in right.elts))
+                member = or_(*(eq(a, self.comparable(node, a, self.value(x, a.type))) for x in right.elts))
                 parts.append(member if isinstance(op, ast.In) else not_(member))
                 continue
             b = self.value(right, a.type)
-            a = lift(a, b.type)
-            if isinstance(a.type, EnumType) and b.type != a.type:
-                raise self.refuse(node, f"comparison of a {a.type} with a {b.type}", "compare values of one type")
+            a = lift(a, b.type) if not isinstance(b.type, EnumType) else a
+            b = self.comparable(node, a, b)
             match op:
                 case ast.Eq() | ast.Is():
                     parts.append(eq(a, b))
@@ -339,6 +361,11 @@ class _Reader:
                     parts.append(b <= a)
             a = b
         return and_(*parts)
+
+    def comparable(self, node: ast.AST, a: Expr, b: Expr) -> Expr:
+        if a.type != b.type and not (type(a.type) is type(b.type) and isinstance(a.type, WordType | IntType)):
+            raise self.refuse(node, f"comparison of a {a.type or 'number'} with a {b.type or 'number'}", "compare values of one type")
+        return b
 
     def apart(self, read: Callable[[], Expr]) -> tuple[Expr, list[p.Statement]]:
         """What ``read`` returns, and the statements that it needs first."""
@@ -393,6 +420,8 @@ class _Reader:
             case p.Procedure():
                 return self.procedure_call(node, target, wanted)
             case p.Table():
+                if len(node.args) != 1:
+                    raise self.refuse(node, f"{target.name}() takes one argument, {len(node.args)} given", f"pass a member of {target.index}")
                 index = self.value(node.args[0])
                 if index.type != target.index:
                     raise self.refuse(node, f"{target.name}() takes a {target.index}, not a {index.type}", "pass a member of that enum")
@@ -402,6 +431,8 @@ class _Reader:
             case p.choose:
                 return self.choice(node)
             case p.require:
+                if len(node.args) != 1:
+                    raise self.refuse(node, "require() takes one condition", "write: require(condition)")
                 self.add(p.Require(place=self.place(node), condition=self.condition(node.args[0])))
                 return TRUE
         raise self.refuse(node, f"call of '{ast.unparse(node.func)}', which is no operation, procedure or table", "declare it with @procedure, or use an operation of the machine")
@@ -458,7 +489,7 @@ class _Reader:
                 return TRUE
             case "at", 1 if at is None:
                 index = self.value(node.args[0], variable.index)
-                return _Element(variable, index)
+                return _Element(variable, index if variable.index is None else self.fit(node, index, variable.index, f"the index of {variable.name}"))
         raise self.refuse(node, f"'{ast.unparse(node.func)}' with {len(node.args)} argument(s)", "a state variable has get(), set(value) and at(index)")
 
     def indexed(self, node: ast.AST, variable: p.StateVar, at: Expr | None) -> None:

@@ -74,7 +74,7 @@ def value_of(e: Expr, scope: Scope) -> int:
         case "sub":
             made = v[0] - v[1]
         case "shl":
-            made = v[0] << v[1]
+            made = v[0] << v[1] if width is None or v[1] < width else 0
         case "shr":
             made = v[0] >> v[1]
         case "resize":

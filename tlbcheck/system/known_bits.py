@@ -46,6 +46,17 @@ def width(type_: Type) -> int:
             return type_.width
 
 
+_INTEGER = 32
+"""Bounded integers are computed in so many bits: sums of two ranges belong to neither."""
+
+
+def _fitted(bits: Bits, e: Expr, size: int) -> Bits:
+    """What a variable of ``size`` bits takes over of a value."""
+    full = (1 << size) - 1
+    known = _INTEGER if isinstance(e.type, IntType) else width(e.type) if e.type is not None else size
+    return Bits(bits.ones & full, bits.zeros & full | full & ~((1 << known) - 1))
+
+
 def _exactly(value: int, size: int) -> Bits:
     full = (1 << size) - 1
     return Bits(value & full, full & ~value)
@@ -69,6 +80,7 @@ class KnownBits:
     def __init__(self, system: TransitionSystem) -> None:
         self.system = system
         self.values: dict[str, Bits] = {}
+        self.widths = {v.name: width(v.type) for v in (*system.control, *system.entry_fields, *system.entry_variables)}
         rigid = set(system.rigid)
         for v in system.control:
             size = width(v.type)
@@ -90,7 +102,7 @@ class KnownBits:
         changed = False
         for name, e in step.updates.items():
             if name in self.values:
-                new = self.values[name].join(self._bits(e, scope, memo))
+                new = self.values[name].join(_fitted(self._bits(e, scope, memo), e, self.widths[name]))
                 if new != self.values[name]:
                     self.values[name] = new
                     changed = True
@@ -105,12 +117,13 @@ class KnownBits:
 
     def _compute(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
         assert e.type is not None
-        size = width(e.type)
+        size = _INTEGER if isinstance(e.type, IntType) else width(e.type)
         full = (1 << size) - 1
         if e.op == "const":
             return _exactly(e.value, size)
         if e.op == "var":
-            return scope.get(e.value) or self.values[e.value]
+            found = scope.get(e.value) or self.values[e.value]
+            return Bits(found.ones, found.zeros | full & ~((1 << width(e.type)) - 1)) if isinstance(e.type, IntType) else found
         if e.op == "table":
             return _of(e.value, size)
         args = [self._bits(a, scope, memo) for a in e.args]

@@ -17,7 +17,7 @@ from tlbcheck.lang.model import CACHED, Event, Ghost, Interrupt, Model, Property
 from tlbcheck.lang.types import BOOL, IntType, Type
 from tlbcheck.system.transition_system import Bad, Check, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
 
-_LOCAL_LIMIT = 100_000
+_LOCAL_LIMIT = 2_000
 _SITES = 64
 HALTED = "halted"
 
@@ -180,6 +180,24 @@ class _Lowering:
         self.types.setdefault(name, v.type)
         return name
 
+    def declare(self) -> None:
+        """Give the types of all shared variables: rules may read them before a step does."""
+        seen: set[p.Procedure] = set()
+        left = [q for q in (self.model.init, self.model.task, *self.model.actions, *(i.handler for i in self.model.interrupts)) if q is not None]
+        while left:
+            procedure = self.model.resolve(left.pop())
+            if procedure in seen:
+                continue
+            seen.add(procedure)
+            for s in p.walk(procedure.body):
+                if isinstance(s, p.Call):
+                    left.append(s.procedure)
+                elif isinstance(s, p.Read | p.Write) and not s.variable.per_cpu:
+                    if s.variable.index is None:
+                        self.variable(s.variable, None)
+                    else:
+                        self.elements(s.variable)
+
     def elements(self, v: p.StateVar) -> list[str]:
         if v.per_cpu:
             return [self.variable(v, c) for c in range(self.model.cpus)]
@@ -295,6 +313,12 @@ class _Lowering:
     def assign(self, run: _Run, frame: _Frame, target: str, value: Expr) -> None:
         run.locals[f"{frame.path}:{target}"] = value
 
+    def set_local(self, run: _Run, frame: _Frame, s: p.Assign) -> None:
+        value = self.local(run, frame, s.value)
+        if s.type is not None:
+            self.in_range(run, value, s.type, s.place, s.target)
+        self.assign(run, frame, s.target, value)
+
     def execute(self, run: _Run) -> list[tuple[_Run, _Sequence | None]]:
         """Run on to the next location on every path; ``None`` is the end of the activation."""
         done: list[tuple[_Run, _Sequence | None]] = []
@@ -305,7 +329,7 @@ class _Lowering:
             while True:
                 r.local_steps += 1
                 if r.local_steps > _LOCAL_LIMIT:
-                    raise InputError("a loop without a step", place=r.place.place if r.place else None, hint="every way round a loop needs an operation or an access to shared state")
+                    raise InputError("a loop without a step", place=_loop(r.here), hint="every way round a loop needs an operation or an access to shared state")
                 here = r.here
                 if here is None:
                     done.append((r, None))
@@ -318,7 +342,7 @@ class _Lowering:
                 frame = here.frame
                 match s:
                     case p.Assign():
-                        self.assign(r, frame, s.target, self.local(r, frame, s.value))
+                        self.set_local(r, frame, s)
                         r.here = here.at(here.position + 1)
                     case p.If() if self.is_pure([s]) and not _returns([s]):
                         self.compute(r, frame, [s])
@@ -489,7 +513,7 @@ class _Lowering:
             rest = statements[i + 1 :]
             match s:
                 case p.Assign():
-                    self.assign(run, frame, s.target, self.local(run, frame, s.value))
+                    self.set_local(run, frame, s)
                 case p.Return():
                     return None if s.value is None else self.local(run, frame, s.value)
                 case p.Call():
@@ -679,7 +703,8 @@ class _Lowering:
             run = _Run(cpu, level, here, source=source)
             for ended, where in self.execute(run):
                 if not ended.performed:
-                    raise InputError(f"{activation.name} can end without a step", place=here.statements[here.position].place, hint="add an operation")
+                    place = here.statements[here.position].place if here.position < len(here.statements) else here.frame.procedure.place
+                    raise InputError(f"{activation.name} can end without a step", place=place, hint="add an operation")
                 self.close(ended, where, level)
                 activation.drafts.append(_Draft(ended, ended.source, activation.location(where)))
 
@@ -742,6 +767,7 @@ class _Lowering:
     def run(self) -> TransitionSystem:
         model = self.model
         self.types[HALTED] = BOOL
+        self.declare()
         if model.task is not None:
             self.count_calls("task", model.resolve(model.task))
         for interrupt in model.interrupts:
@@ -959,6 +985,17 @@ class _Lowering:
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
             meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
         )
+
+
+def _loop(here: _Sequence | None) -> Place | None:
+    """The loop that a symbolic execution goes round in."""
+    while here is not None:
+        if here.position < len(here.statements) and isinstance(here.statements[here.position], p.While):
+            return here.statements[here.position].place
+        if here.below is None:
+            return here.frame.procedure.place
+        here = here.below
+    return None
 
 
 def _caller(shared: _Shared, k: int) -> tuple[tuple[Place, ...], tuple[str, ...], ReturnTo | None]:
