@@ -104,7 +104,7 @@ def verify(
     chosen = [m for n in names for m in find_models(n)] if names else list(models().values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
-    jobs_ = [(m, properties, every_case, depth, profile, timeout, engines) for m in chosen]
+    jobs_ = [(m, properties, every_case, not expect, depth, profile, timeout, engines) for m in chosen]
     results: list[dict[str, Any]] = []
     statuses = []
     for m, (entries, error) in zip(chosen, _each(jobs_, jobs), strict=True):
@@ -156,7 +156,7 @@ def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
     from tlbcheck.library import find_properties
     from tlbcheck.report.result import model_json
 
-    model, property_names, every_case, depth, profile, timeout, engines = job
+    model, property_names, every_case, told, depth, profile, timeout, engines = job
     if profile:
         model = replace(model, profile=profile)
     try:
@@ -167,8 +167,9 @@ def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
             depth=depth,
             limits=Limits(seconds=timeout),
             every_case=every_case,
+            cases=told,
             progress=_progress(model.name),
-            meanwhile=blame_shown,
+            meanwhile=blame_shown if told else None,
         )
     except InputError as error:
         return [], (USAGE, " ".join(str(error).split()))

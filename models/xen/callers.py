@@ -221,8 +221,7 @@ def start() -> None:
     v = choose(Context)
     require_exists(v)
     require(observed_kind != Kind.pcid or (PCID_EXISTS and use_invpcid))
-    lazy = choose(bool)
-    current_is_idle.set(kind(v) == Kind.idle or lazy)
+    current_is_idle.set(kind(v) == Kind.idle)
     CR0.set(X86_CR0_PG)
     CR3.set(make_cr3(v) & ~X86_CR3_NOFLUSH)
     cr4: u64 = MMU_CR4_FEATURES

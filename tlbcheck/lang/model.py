@@ -176,13 +176,14 @@ class Notation:
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """The lines that differ: flags set, procedures replaced; and what is then expected."""
+    """The lines that differ: flags set, procedures replaced; what is then expected, and z3's bound."""
 
     doc: str
     flags: Mapping[Flag, bool] = field(default_factory=dict)
     procedures: Mapping[Procedure, Procedure] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    depth: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -242,6 +243,7 @@ class Model:
             flags={**self.flags, **found.flags},
             procedures={**self.procedures, **found.procedures},
             expected=found.expected,
+            depth=self.depth if found.depth is None else found.depth,
             variants={},
         )
 
