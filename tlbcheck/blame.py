@@ -27,10 +27,12 @@ _ROLE = "switch"
 
 
 def blame_shown(system: TransitionSystem, explicit: EngineResult) -> dict[int, dict[str, Any]]:
-    """Blame for every violation that has a trace, by ``id``."""
+    """Blame, by ``id``, for the violation of each property that is told as text: one by a real caller if there is one."""
     made = {}
-    for v in explicit.violations:
-        if v.trace is not None:
+    for q in system.properties:
+        traced = [v for v in explicit.violations if v.property == q.name and v.trace is not None]
+        real = [v for v in traced if not any(pair in system.model.open_cases for pair in v.case)]
+        for v in sorted(real or traced, key=lambda v: v.depth)[:1]:
             found = blame(system, v)
             if found is not None:
                 made[id(v)] = found
@@ -61,18 +63,21 @@ def _procedure(system: TransitionSystem, violation: Violation) -> p.Procedure | 
 
 
 def _holds(model: Model, system: TransitionSystem, violation: Violation) -> bool:
-    """Whether the property holds in the violation's case, for all runs of ``model``."""
+    """Whether the property holds in the violation's case, for all runs of ``model``; the case still occurs."""
     wanted = [q for q in system.properties if q.name == violation.property]
     changed = lower(model, wanted)
     case = dict(violation.case)
     restrict: dict[str, frozenset[int]] = {}
-    level = next(s.step.level for s in reversed(violation.trace.steps) if _ROLE in s.step.roles)  # type: ignore[union-attr]
-    for names in (changed.case_variables, changed.case_frames.get(level, {})):
-        restrict |= {variable: frozenset({0, case[n]}) for n, variable in names.items() if n in case}
+    assert violation.trace is not None
+    level = next(s.step.level for s in reversed(violation.trace.steps) if _ROLE in s.step.roles)
+    for variables in (changed.case_variables, changed.case_frames.get(level, {})):
+        restrict |= {variable: frozenset({0, case[n]}) for n, variable in variables.items() if n in case}
     search = Tracked(changed, restrict=restrict)
     search.run()
     names = list(changed.case_variables)
-    return not any(name == violation.property and dict(zip(names, values, strict=True)) == case for name, _, values in search.found)
+    at = [search.compiled.position[changed.case_variables[n]] for n in names]
+    finished = any(all(s[i] == case[n] for i, n in zip(at, names, strict=True)) for s in search.reached)
+    return finished and not any(name == violation.property and dict(zip(names, values, strict=True)) == case for name, _, values in search.found)
 
 
 def _changes(model: Model, procedure: p.Procedure, violation: Violation) -> Iterator[tuple[dict[str, Any], Model]]:

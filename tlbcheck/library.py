@@ -96,9 +96,8 @@ def models_in(path: Path) -> dict[str, Model]:
     found: dict[str, Model] = {}
     for file in files:
         for value in list(vars(load_file(file)).values()):
-            if isinstance(value, Model):
-                if found.setdefault(value.name, value) is not value:
-                    raise InputError(f"two models are called {value.name}", place=Place(str(file)), hint="rename one")
+            if isinstance(value, Model) and found.setdefault(value.name, value) is not value:
+                raise InputError(f"two models are called {value.name}", place=Place(str(file)), hint="rename one")
     return found
 
 
@@ -108,9 +107,8 @@ def properties_in(path: Path) -> dict[str, Property]:
     found: dict[str, Property] = {}
     for file in files:
         for value in list(vars(load_file(file)).values()):
-            if isinstance(value, Property) and value.trigger is not None:
-                if found.setdefault(value.name, value) is not value:
-                    raise InputError(f"two properties are called {value.name}", place=Place(str(file)), hint="rename one")
+            if isinstance(value, Property) and value.trigger is not None and found.setdefault(value.name, value) is not value:
+                raise InputError(f"two properties are called {value.name}", place=Place(str(file)), hint="rename one")
     return found
 
 

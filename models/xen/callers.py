@@ -11,7 +11,26 @@ import enum
 
 from tlbcheck import Flag, Interrupt, atomic, choose, procedure, require, u64
 from tlbcheck.lang.expr import and_, eq, not_
-from tlbcheck.machine.x86 import CR0, CR3, CR4, IF, ROOT_ADDRESS, X86_CR0_PG, X86_CR3_ADDR_MASK, X86_CR3_NOFLUSH, X86_CR4_DE, X86_CR4_FSGSBASE, X86_CR4_OSXSAVE, X86_CR4_PAE, X86_CR4_PCIDE, X86_CR4_PGE, X86_CR4_PSE, X86_CR4_SMAP, X86_CR4_SMEP, X86_CR4_TSD
+from tlbcheck.machine.x86 import (
+    CR0,
+    CR3,
+    CR4,
+    IF,
+    ROOT_ADDRESS,
+    X86_CR0_PG,
+    X86_CR3_ADDR_MASK,
+    X86_CR3_NOFLUSH,
+    X86_CR4_DE,
+    X86_CR4_FSGSBASE,
+    X86_CR4_OSXSAVE,
+    X86_CR4_PAE,
+    X86_CR4_PCIDE,
+    X86_CR4_PGE,
+    X86_CR4_PSE,
+    X86_CR4_SMAP,
+    X86_CR4_SMEP,
+    X86_CR4_TSD,
+)
 
 from .contexts import PCID_PV_PRIV, PCID_PV_USER, Context, Kind, Mode, Root, Space, address, current_is_idle, kind, mode, observed_kind, root_address, space, toggled, tsd, use_invpcid
 from .primitives import local_irq_disable, local_irq_enable, read_cr3, read_cr4, write_cr3
@@ -26,6 +45,7 @@ ONLY_REAL_CALLERS = Flag("ONLY_REAL_CALLERS", False)
 """Leave out the most general caller."""
 
 GUEST_CR4 = X86_CR4_PAE
+IDLE_VCPU = Context["idle"]
 IDLE_ROOT = address(Root.idle)
 MMU_CR4_FEATURES = X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_FSGSBASE
 _HIDDEN_FROM_GUEST = X86_CR4_PGE | X86_CR4_PSE | X86_CR4_TSD | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_FSGSBASE | X86_CR4_SMAP | X86_CR4_PCIDE
@@ -86,10 +106,7 @@ def switch_cr3_cr4(cr3: u64, cr4: u64) -> None:
 
 @procedure
 def write_ptbase(v: Context) -> None:
-    if kind(v) == Kind.idle or kind(v) == Kind.hvm:
-        new_cr4 = host_cr4()
-    else:
-        new_cr4 = pv_guest_cr4_to_real_cr4(v)
+    new_cr4 = host_cr4() if kind(v) == Kind.idle or kind(v) == Kind.hvm else pv_guest_cr4_to_real_cr4(v)
     switch_cr3_cr4(make_cr3(v), new_cr4)
 
 
@@ -146,7 +163,7 @@ def invalidate_interrupt() -> None:
 
     A sync from a tasklet or the mapcache is the same switch with interrupts off.
     """
-    write_ptbase(Context.idle)
+    write_ptbase(IDLE_VCPU)
 
 
 state_sync_ipi = Interrupt(

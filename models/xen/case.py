@@ -46,7 +46,7 @@ def _monitor() -> Property:
     }
     frame = {name: case.ghost(f"this_{name}", g.type, frame=True) for name, g in fields.items()}
     root_at_call = case.ghost("root_at_call", U64, frame=True)
-    forget = {g: 0 for g in fields.values()}
+    forget = dict.fromkeys(fields.values(), 0)
     for caller in list(Caller)[1:]:
         case.on(enter(f"caller.{caller.name}"), {**forget, frame["caller"]: caller})
     cr3, cr4 = var("arg.cr3", U64), var("arg.cr4", U64)
@@ -68,7 +68,7 @@ def _monitor() -> Property:
         {frame["left"]: now, frame["interrupted"]: not_(eq(root_at_call.expr, x86.ROOT_ADDRESS)), root_at_call: 0},
     )
     known = {fields[name]: g.expr for name, g in frame.items()}
-    case.on(leave("switch"), {**known, **{g: 0 for g in frame.values()}})
+    case.on(leave("switch"), {**known, **dict.fromkeys(frame.values(), 0)})
     return case
 
 

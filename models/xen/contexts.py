@@ -15,10 +15,10 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tlbcheck import Table, case_variable, per_cpu
+from tlbcheck import CacheKind, Table, case_variable, per_cpu
 from tlbcheck.lang.expr import Expr, and_, const, eq, ite, lookup, not_, or_, var
-from tlbcheck.machine import x86
 from tlbcheck.lang.types import BOOL, U64, enum_type
+from tlbcheck.machine import x86
 
 
 class Kind(enum.Enum):
@@ -201,7 +201,7 @@ TAGS = (PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI | PCID_PV_PRIV, PCID_PV_XPTI | 
 OBSERVED_ROOTS = (Root.idle, Root.observed_kernel, Root.observed_user)
 
 
-def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS) -> x86.CacheKind:
+def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS) -> CacheKind:
     """The TLB over one page of each of ``pages`` and the PCIDs ``tags``."""
     return x86.tlb(
         tags=tags,

@@ -29,7 +29,7 @@ REPAIRS = (
     Repair("a flush of everything (INVPCID type 2)", x86.INVPCID_ALL),
 )
 
-CLEAN = {name: "proved" for name in ("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault")}
+CLEAN = dict.fromkeys(("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault"), "proved")
 
 
 def switch_model(

@@ -10,7 +10,20 @@ from tlbcheck import Flag, procedure, u64
 from tlbcheck.machine.x86 import X86_CR3_NOFLUSH, X86_CR3_PCID_MASK, X86_CR4_PCIDE, X86_CR4_PGE
 
 from .contexts import use_invpcid
-from .primitives import cr3_pcid, invpcid_flush_all_nonglobals, invpcid_flush_single_context, local_irq_restore, local_irq_save, post_flush, pre_flush, read_cr3, read_cr4, write_cr3, write_cr4, write_cr4_unchecked
+from .primitives import (
+    cr3_pcid,
+    invpcid_flush_all_nonglobals,
+    invpcid_flush_single_context,
+    local_irq_restore,
+    local_irq_save,
+    post_flush,
+    pre_flush,
+    read_cr3,
+    read_cr4,
+    write_cr3,
+    write_cr4,
+    write_cr4_unchecked,
+)
 
 CR4_NOT_RESTORED = Flag("CR4_NOT_RESTORED", False)
 """Fault: the write that brings CR4 to its new value is left out."""
@@ -60,10 +73,10 @@ def write_cr3_cr4(cr3: u64, cr4: u64) -> None:
     write_cr3(cr3)
     if read_cr4() != cr4:
         write_cr4(cr4)
-        if SKIPPED_OLD_PCID_FLUSH_REPAIRED and OLD_PCID_FLUSHED and old_pcid != cr3 & X86_CR3_PCID_MASK:
-            # the CR4 write flushed everything if it set PGE or cleared PCIDE
-            if not cr4 & X86_CR4_PGE and (old_cr4 & X86_CR4_PCIDE) <= (cr4 & X86_CR4_PCIDE):
-                invpcid_flush_single_context(old_pcid)
+        # the CR4 write flushed everything if it set PGE or cleared PCIDE
+        flushed = cr4 & X86_CR4_PGE or (old_cr4 & X86_CR4_PCIDE) > (cr4 & X86_CR4_PCIDE)
+        if SKIPPED_OLD_PCID_FLUSH_REPAIRED and OLD_PCID_FLUSHED and old_pcid != cr3 & X86_CR3_PCID_MASK and not flushed:
+            invpcid_flush_single_context(old_pcid)
     elif OLD_PCID_FLUSHED and old_pcid != cr3 & X86_CR3_PCID_MASK:
         invpcid_flush_single_context(old_pcid)
     post_flush()

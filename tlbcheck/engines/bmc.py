@@ -91,7 +91,8 @@ class Translator:
         if z3.is_bool(a) or a.size() == b.size():
             return a, b
         size = max(a.size(), b.size())
-        return tuple(z3.ZeroExt(size - x.size(), x) if x.size() < size else x for x in (a, b))  # type: ignore[return-value]
+        a, b = (z3.ZeroExt(size - x.size(), x) if x.size() < size else x for x in (a, b))
+        return a, b
 
 
 def _value(table: Expr, value: int) -> Expr:

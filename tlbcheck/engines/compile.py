@@ -91,7 +91,7 @@ class Compiled:
 
     def _compile(self, source: str, name: str) -> Any:
         scope = self._atoms
-        exec(compile(source, f"<{name}>", "exec"), scope)  # noqa: S102
+        exec(compile(source, f"<{name}>", "exec"), scope)
         return scope[name]
 
     def _dispatch(self) -> None:

@@ -7,6 +7,7 @@ set of states (control, entry, its variables), written compactly; what is counte
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,17 @@ class Tracked:
     # -- search
 
     def run(self) -> EngineResult:
+        """Visit everything that is reachable."""
+        # Millions of small tuples that all stay: collecting cycles among them only costs time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self._run()
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _run(self) -> EngineResult:
         began = time.perf_counter()
         c = self.compiled
         state_bads = c.state_bads()
@@ -190,7 +202,7 @@ class Tracked:
         """The entries of ``mask`` by the values that their variables have in ``masks``."""
         parts: list[tuple[Bits, int]] = [((), mask)]
         for m in masks:
-            parts = [(bits + (b,), p & (m if b else ~m)) for bits, p in parts for b in (0, 1) if p & (m if b else ~m)]
+            parts = [((*bits, b), p & (m if b else ~m)) for bits, p in parts for b in (0, 1) if p & (m if b else ~m)]
         return dict(parts)
 
     def initial_bits(self, s: State) -> dict[Bits, int]:

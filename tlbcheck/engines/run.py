@@ -144,7 +144,8 @@ def _packed(result: EngineResult) -> EngineResult:
 def _unpacked(result: EngineResult, system: TransitionSystem) -> EngineResult:
     for i, v in enumerate(result.violations):
         if v.trace is not None:
-            start, choices, initial, tracked, steps = v.trace  # type: ignore[misc]
+            plain: Any = v.trace
+            start, choices, initial, tracked, steps = plain
             trace = Trace(system.initial[start], choices, initial, tracked, tuple(TraceStep(system.steps[n], c, after) for n, c, after in steps))
             result.violations[i] = Violation(v.property, v.clause, v.case, v.depth, trace)
     return result

@@ -236,20 +236,20 @@ def eq(a: Any, b: Any) -> Expr:
 
 
 def ite(cond: Expr, then: Any, other: Any) -> Expr:
-    then = lift(then, other.type if isinstance(other, Expr) else None)
-    other = lift(other, then.type)
+    yes: Expr = lift(then, other.type if isinstance(other, Expr) else None)
+    no: Expr = lift(other, yes.type)
     if cond.op == "const":
-        return then if cond.value else other
-    if then is other:
-        return then
-    if then.type == BOOL:
-        if then.op == "const":
-            return or_(cond, other) if then.value else and_(not_(cond), other)
-        if other.op == "const":
-            return or_(not_(cond), then) if other.value else and_(cond, then)
+        return yes if cond.value else no
+    if yes is no:
+        return yes
+    if yes.type == BOOL:
+        if yes.op == "const":
+            return or_(cond, no) if yes.value else and_(not_(cond), no)
+        if no.op == "const":
+            return or_(not_(cond), yes) if no.value else and_(cond, yes)
     if cond.op == "not":
-        return apply("ite", (cond.args[0], other, then), then.type)
-    return apply("ite", (cond, then, other), then.type)
+        return apply("ite", (cond.args[0], no, yes), yes.type)
+    return apply("ite", (cond, yes, no), yes.type)
 
 
 def word_op(op: str, a: Expr, b: Expr) -> Expr:

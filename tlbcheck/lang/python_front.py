@@ -11,6 +11,7 @@ import ast
 import builtins
 import enum
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lo
 from tlbcheck.lang.types import BOOL, BoolType, EnumType, IntType, Type, WordType, type_of
 
 _BINARY = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
+_PLAIN = {"band": operator.and_, "bor": operator.or_, "bxor": operator.xor, "add": operator.add, "sub": operator.sub, "shl": operator.lshift, "shr": operator.rshift}
 _SUPPORTED = "supported are assignments, if/elif/else, while, return, assert, with atomic, and calls"
 
 
@@ -83,7 +85,7 @@ def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         expression = ast.parse(node.value, mode="eval")
     try:
-        return type_of(eval(compile(ast.fix_missing_locations(expression), "<annotation>", "eval"), scope))  # noqa: S307
+        return type_of(eval(compile(ast.fix_missing_locations(expression), "<annotation>", "eval"), scope))
     except InputError as error:
         raise InputError(error.message, place=place, hint=error.hint) from None
     except Exception as error:
@@ -325,8 +327,7 @@ class _Reader:
         if isinstance(a.type, IntType) and name in ("add", "sub") and isinstance(b.type, IntType):
             return word_op(name, a, b)
         if a.type is None and b.type is None:
-            both = {"band": lambda x, y: x & y, "bor": lambda x, y: x | y, "bxor": lambda x, y: x ^ y, "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "shl": lambda x, y: x << y, "shr": lambda x, y: x >> y}
-            return const(both[name](a.value, b.value), None)
+            return const(_PLAIN[name](a.value, b.value), None)
         if not (isinstance(a.type, WordType) and isinstance(b.type, WordType)):
             raise self.refuse(node, f"'{name}' of a {a.type} and a {b.type}", "bit operations need words")
         if a.type != b.type and name not in ("shl", "shr"):

@@ -93,7 +93,7 @@ u64 = Annotated[int, U64]
 u32 = Annotated[int, U32]
 
 
-def Range(low: int, high: int) -> Any:  # noqa: N802 - reads as a type in annotations
+def Range(low: int, high: int) -> Any:
     """The annotation of a bounded integer: ``n: Range(0, 3)``."""
     return Annotated[int, IntType(low, high)]
 

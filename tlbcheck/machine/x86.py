@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tlbcheck.lang.expr import TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
 from tlbcheck.lang.model import CacheKind, Notation
@@ -181,15 +180,17 @@ REGISTERS = (CR0, CR3, CR4, IF)
 
 @dataclass(frozen=True, eq=False)
 class Invariants:
-    """What an x86 TLB never holds; proved for the operations above in tests/machine."""
+    """What an x86 TLB never holds; proved for the operations above in tests/machine.
 
-    tag: Expr = or_(_PCIDE, eq(TAG, 0))
-    """I-TAG4: while PCIDE=0 nothing is cached for a PCID other than 0."""
-    global_: Expr = or_(_PGE, not_(GLOBAL))
-    """While PGE=0 no global entry is cached (I-G1, and a change of PGE drops everything)."""
+    ``tag`` (I-TAG4): while PCIDE=0 nothing is cached for a PCID other than 0. ``global_``: while
+    PGE=0 no global entry is cached (I-G1, and a change of PGE drops everything).
+    """
+
+    tag: Expr
+    global_: Expr
 
 
-INVARIANTS = Invariants()
+INVARIANTS = Invariants(tag=or_(_PCIDE, eq(TAG, 0)), global_=or_(_PGE, not_(GLOBAL)))
 
 
 def tlb(

@@ -422,5 +422,5 @@ def _about_entries(e: Expr, model: Model) -> bool:
         head, _, rest = e.value.partition(".")
         if head == "meaning":
             return _about_entries(model.meanings[rest], model)
-        return head == "entry"
+        return bool(head == "entry")
     return any(_about_entries(a, model) for a in e.args)

@@ -76,7 +76,7 @@ def case_values(system: TransitionSystem, violation: Violation) -> dict[str, Any
 
 def _case_at(system: TransitionSystem, state: State) -> dict[str, Any]:
     types = {v.name: v.type for v in system.control}
-    for names in (*reversed(system.case_frames.values()), system.case_variables):
+    for names in (*reversed(list(system.case_frames.values())), system.case_variables):
         if names and all(n in state.control for n in names.values()) and state.control[next(iter(names.values()))]:
             return {n: plain(types[v], state.control[v]) for n, v in names.items()}
     return {}

@@ -439,11 +439,11 @@ class _Lowering:
         for parameter, value in zip(callee.parameters, args, strict=True):
             self.assign(run, inner, parameter.name, value)
         if not callee.role and callee.result is not None and self.is_pure(callee.body):
-            value = self.compute(run, inner, callee.body)
-            if value is None:
+            result = self.compute(run, inner, callee.body)
+            if result is None:
                 raise InputError(f"{callee.name} can end without returning a value", place=callee.place, hint="return a value on every path")
             if s.target is not None:
-                self.assign(run, here.frame, s.target, value)
+                self.assign(run, here.frame, s.target, result)
             run.here = here.at(here.position + 1)
             return
         if callee.role:
@@ -755,7 +755,7 @@ class _Lowering:
             for source, target, reads_, passed in reversed(used):
                 wanted = set(reads_)
                 for name in live.get(target, ()):
-                    wanted |= passed[name] if name in passed else {name}
+                    wanted |= passed.get(name, {name})
                 mine = live.setdefault(source, set())
                 if not wanted <= mine:
                     mine |= wanted
