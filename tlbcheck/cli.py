@@ -181,7 +181,8 @@ def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
 
 def _status(entry: dict[str, Any], expect: bool, vacuous_allowed: Sequence[str]) -> int:
     verdict = entry["verdict"]
-    undecided = verdict in ("unknown", "bounded", "not-applicable") or (entry["vacuous"] and entry["property"] not in vacuous_allowed)
+    empty = verdict == "not-applicable" or entry["vacuous"]
+    undecided = verdict in ("unknown", "bounded") or (empty and entry["property"] not in vacuous_allowed)
     if expect:
         expected = entry["expected"]
         if expected is None:
@@ -208,6 +209,8 @@ def _print_model(name: str, title: str, entries: list[dict[str, Any]], expect: b
             for v in e["violations"] if every_case else e["violations"][-1:]:
                 click.echo("")
                 click.echo(render(e["model"], e["property"], v))
+                if not every_case and len(e["violations"]) > 1:
+                    click.echo(f"  The shortest run of all has {e['violations'][0]['depth']} steps and is by the most general caller; --json tells both")
         _print_scope(entries)
     click.echo("")
 

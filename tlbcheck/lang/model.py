@@ -195,7 +195,8 @@ class Model:
     monitor whose non-entry ghosts name a violation's case (properties.md 1); ``options`` gives,
     for a case, the boot options under which it can happen. ``open_cases`` lists (field, value) of
     cases in which an environment more general than the real one acts; a trace without them is
-    shown too where there is one. ``matrix_case`` fixes case variables in the rows of ``matrix``.
+    shown too where there is one. ``vacuous`` declares properties that do not apply, or whose
+    trigger never occurs, so that they count as decided. ``matrix_case`` fixes case variables in the rows of ``matrix``.
     ``depth`` is z3's bound. ``expected`` is never read by an engine.
     """
 

@@ -80,5 +80,5 @@ def _notes(i: int, s: Mapping[str, Any]) -> list[str]:
     elif entry["event"] == "dropped":
         notes.append("- the watched entry is flushed")
     if entry["stale_since"] == i:
-        notes.append("! the watched entry is stale from here on: the loaded root says something else")
+        notes.append("! the watched entry is stale from here on: the page tables say something else")
     return notes

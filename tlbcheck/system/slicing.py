@@ -26,8 +26,6 @@ def needed(system: TransitionSystem, *, keep: Iterable[str] = ()) -> set[str]:
         want(b.when)
     for f in system.fills:
         want(f.when)
-        for e in f.updates.values():
-            want(e)
     for e in system.entry_initial.values():
         want(e)
     wanted.update(system.cached.values())
@@ -35,6 +33,10 @@ def needed(system: TransitionSystem, *, keep: Iterable[str] = ()) -> set[str]:
         before = len(wanted)
         for s in (*system.initial, *system.steps):
             for name, e in (*s.updates.items(), *s.entry_updates.items()):
+                if name in wanted:
+                    want(e)
+        for f in system.fills:
+            for name, e in f.updates.items():
                 if name in wanted:
                     want(e)
         if len(wanted) == before:
@@ -62,6 +64,7 @@ def slice_system(system: TransitionSystem, *, keep: Iterable[str] = ()) -> Trans
         rigid=tuple(n for n in system.rigid if n in wanted),
         initial=cut(system.initial),
         steps=cut(system.steps),
+        fills=tuple(replace(f, updates={n: e for n, e in f.updates.items() if n in wanted}) for f in system.fills),
         case_variables={n: v for n, v in system.case_variables.items() if v in wanted},
         case_frames={level: names for level, names in system.case_frames.items() if set(names.values()) <= wanted},
     )
