@@ -257,7 +257,7 @@ def test_two(count):
 
 def test_a_property_that_a_model_cannot_answer_does_not_spoil_the_others(suite: pytest.Pytester) -> None:
     """missing-flush needs to know what entries mean, once a model has a switch and a cache."""
-    plain = '''
+    plain = """
 from tlbcheck import Model, procedure
 from tlbcheck.lang.expr import TRUE
 from tlbcheck.machine import x86
@@ -277,7 +277,7 @@ def start() -> None:
 
 plain = Model(name="plain", title="no meanings", init=start, task=run, settings=x86.SETTINGS,
     cache=x86.tlb(tags=(0,), fields=(), walk=TRUE, leaf_global=TRUE, describe=str))
-'''.replace("cr3: int", "cr3: u64").replace("import Model, procedure", "import Model, procedure, u64")
+""".replace("cr3: int", "cr3: u64").replace("import Model, procedure", "import Model, procedure, u64")
     suite.makepyfile(plain=plain)
     found = run(suite, "def test_one(): assert_holds('plain.py', 'no-fault')\ndef test_two(): assert_holds('plain.py', 'missing-flush')\n")
     found.assert_outcomes(passed=1, failed=1)

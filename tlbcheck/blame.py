@@ -138,5 +138,3 @@ def move_line(model: Model, procedure: p.Procedure, what: p.Statement, after: p.
 
 def _source(place: Place) -> str:
     return linecache.getline(place.file, place.line).strip() or f"line {place.line}"
-
-

@@ -139,5 +139,3 @@ def _noted(system: TransitionSystem, search: Tracked, before: State | None, edge
         operands = {}
     note = system.model.notation.steps(step.action, operands)
     return () if note is None else (note,)
-
-

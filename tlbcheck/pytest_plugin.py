@@ -104,10 +104,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except (TlbcheckError, TypeError) as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {str(error).replace('_cases()', 'the marker tlbcheck')}") from None
     together = metafunc.config.pluginmanager.hasplugin("xdist")
-    params = [
-        pytest.param(c, id=f"{c.model.name}-{c.property.name}", marks=[pytest.mark.xdist_group(f"tlbcheck {c.model.name}")] if together else [])
-        for c in cases
-    ]
+    params = [pytest.param(c, id=f"{c.model.name}-{c.property.name}", marks=[pytest.mark.xdist_group(f"tlbcheck {c.model.name}")] if together else []) for c in cases]
     metafunc.parametrize("tlbcheck_case", params, indirect=True)
 
 

@@ -80,5 +80,3 @@ def options_for(case: Mapping[str, str]) -> dict[str, Any]:
     wanted = {case[k].rstrip("_") for k in ("old", "left", "new") if case[k] != "none"}
     found = [o.describe() for o in every_option() if wanted <= contexts_under(o)]
     return {name: sorted({o[name] for o in found}) for name in (found[0] if found else {})} | {"count": len(found)}
-
-

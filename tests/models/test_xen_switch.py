@@ -110,9 +110,7 @@ def test_each_subset_of_repairs(repaired: tuple[bool, ...]) -> None:
     assert violated(verify(model, engines=("explicit",))) == wanted
 
 
-@pytest.mark.parametrize(
-    ("name", "broken"), [("xen/pcid-v5@idle-keeps-pcide", "pge-with-pcide"), ("xen/flush-once@pge-kept", "pge-with-pcide"), ("xen/before-pcid@cr4-not-restored", "switch-lands")]
-)
+@pytest.mark.parametrize(("name", "broken"), [("xen/pcid-v5@idle-keeps-pcide", "pge-with-pcide"), ("xen/flush-once@pge-kept", "pge-with-pcide"), ("xen/before-pcid@cr4-not-restored", "switch-lands")])
 def test_every_property_can_fail(name: str, broken: str) -> None:
     """Seeded faults: a property without a variant that violates it proves nothing."""
     assert broken in violated(explicit(name))

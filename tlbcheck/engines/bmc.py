@@ -184,8 +184,7 @@ class Encoding:
         if self.system.cache is None:
             return z3.BoolVal(True)
         domains = [
-            z3.Or([self.whole(v, self.fields.get(v.name)) == (z3.BoolVal(bool(x)) if isinstance(v.type, BoolType) else x) for x in v.domain or v.type.values()])
-            for v in self.system.entry_fields
+            z3.Or([self.whole(v, self.fields.get(v.name)) == (z3.BoolVal(bool(x)) if isinstance(v.type, BoolType) else x) for x in v.domain or v.type.values()]) for v in self.system.entry_fields
         ]
         return z3.And(*domains, Translator(self.now_terms)(self.system.cache.possible))
 
@@ -393,5 +392,3 @@ class Bounded:
                     if all(after[n] == initial.control[n] for n in after):
                         return step, dict(zip((q.name for q in step.parameters), values, strict=True))
         raise InternalError("z3's run starts where no run can start")
-
-

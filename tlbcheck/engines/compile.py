@@ -111,9 +111,7 @@ class Compiled:
                 anywhere.append((step, rest))
             else:
                 by_pc.setdefault(where[0], {}).setdefault(where[1], []).append((step, rest))
-        self.tables: list[tuple[int, dict[int, Successors]]] = [
-            (pc, {at: self._successors(f"at_{pc}_{at}", steps) for at, steps in places.items()}) for pc, places in sorted(by_pc.items())
-        ]
+        self.tables: list[tuple[int, dict[int, Successors]]] = [(pc, {at: self._successors(f"at_{pc}_{at}", steps) for at, steps in places.items()}) for pc, places in sorted(by_pc.items())]
         self.actions: Successors | None = self._successors("actions", anywhere) if anywhere else None
 
     def _successors(self, name: str, steps: list[tuple[Step, list[Expr]]]) -> Successors:

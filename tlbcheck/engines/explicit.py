@@ -240,9 +240,7 @@ class Tracked:
 
     def result(self, seconds: float, depth: int) -> EngineResult:
         names = tuple(self.system.case_variables)
-        violations = [
-            Violation(name, clause, tuple(zip(names, case, strict=True)), found[0]) for (name, clause, case), found in self.found.items()
-        ]
+        violations = [Violation(name, clause, tuple(zip(names, case, strict=True)), found[0]) for (name, clause, case), found in self.found.items()]
         fired: dict[tuple[str, str], int] = {}
         for index, count in self.fired_steps.items():
             for event in self.system.steps[index].events:

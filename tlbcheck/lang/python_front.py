@@ -48,9 +48,7 @@ def _declare(function: Callable[..., Any], role: str) -> p.Procedure:
     try:
         lines, first = inspect.getsourcelines(function)
     except OSError:
-        raise InputError(
-            f"the source of {function.__name__} cannot be read", hint="procedures have to be defined in a file"
-        ) from None
+        raise InputError(f"the source of {function.__name__} cannot be read", hint="procedures have to be defined in a file") from None
     indent = len(lines[0]) - len(lines[0].lstrip())
     tree = ast.parse(textwrap.dedent("".join(lines)))
     node = tree.body[0]

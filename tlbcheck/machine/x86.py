@@ -46,7 +46,6 @@ _INTEL = frozenset({"intel"})
 _AMD = frozenset({"amd"})
 
 
-
 def _set(word: Expr, mask: int) -> Expr:
     return bit(word, mask.bit_length() - 1)
 

@@ -290,6 +290,7 @@ def unreached(result: ModelResult) -> list[str]:
     """Source lines of the model that no run executes."""
     if result.explicit is None:
         return []
+
     def place(s: Step) -> str:
         at = relative(s.places[0])
         return f"{at['file']}:{at['line']} {s.action}"

@@ -2,10 +2,14 @@
 
 import enum
 
-from tlbcheck import Flag, Model, Variant, atomic, choose, marker, procedure, shared, var
+from tlbcheck import Flag, Model, Variant, choose, marker, procedure, shared, var
 from tlbcheck.lang.expr import FALSE, eq
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
+
+
+class Page(enum.Enum):
+    data = enum.auto()
 
 
 class Frame(enum.Enum):
@@ -23,7 +27,7 @@ use = marker("use", "reads the page")
 def remap(to: Frame) -> None:
     pte.set(to)
     if not FLUSH_FORGOTTEN:
-        x86.INVLPG(0, True)
+        x86.INVLPG(Page.data, True)
 
 
 @procedure
@@ -47,7 +51,7 @@ model = Model(
     task=run_cpu,
     cache=x86.tlb(
         tags=(0,),
-        fields=(("page", enum_type(enum.Enum("Page", ["data"])), (0,)), ("frame", enum_type(Frame), (0, 1))),
+        fields=(("page", enum_type(Page), (0,)), ("frame", enum_type(Frame), (0, 1))),
         walk=eq(_FRAME, pte.expr),  # a walk finds what memory says now
         leaf_global=FALSE,
         initial=eq(_FRAME, pte.expr),  # nothing stale to begin with

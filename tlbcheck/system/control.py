@@ -1,0 +1,144 @@
+"""Where a symbolic execution stands: frames, positions in procedures, paths and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from tlbcheck.errors import Place
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.model import Event
+from tlbcheck.system.transition_system import Bad, Check, Parameter
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One call on the stack: where it was called, and the prefix of its locals.
+
+    The frame of a shared procedure has no parent: who called is known at run time only.
+    """
+
+    procedure: p.Procedure
+    path: str
+    call_place: Place | None
+    parent: Frame | None
+    target: str | None
+    shared: Shared | None = None
+
+    def roles(self) -> tuple[str, ...]:
+        above = self.parent.roles() if self.parent else ()
+        return (*above, self.procedure.role) if self.procedure.role else above
+
+
+@dataclass(eq=False)
+class Shared:
+    """A procedure called from several places, compiled once: a local remembers where to return."""
+
+    path: str
+    sites: list[Site] = field(default_factory=list)
+    returns: list[tuple[Path, Expr | None]] = field(default_factory=list)
+
+    @property
+    def variable(self) -> str:
+        return f"{self.path}:%return"
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a shared procedure returns to, and what takes its value."""
+
+    after: Position
+    target: str | None
+    place: Place
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """The rest of a statement list; ``kind`` says what happens at its end."""
+
+    statements: Sequence[p.Statement]
+    position: int
+    frame: Frame
+    kind: str  # "block", "body" of a procedure, "atomic"
+    below: Position | None
+
+    def key(self) -> tuple[object, ...]:
+        mine = (id(self.statements), self.position, self.frame.path)
+        return mine if self.below is None else (*mine, *self.below.key())
+
+    def at(self, position: int) -> Position:
+        return replace(self, position=position)
+
+
+@dataclass(eq=False)
+class Path:
+    """A symbolic execution under way: what one step does so far."""
+
+    cpu: int | None
+    level: str
+    here: Position | None
+    guard: list[Expr] = field(default_factory=list)
+    store: dict[str, Expr] = field(default_factory=dict)
+    locals: dict[str, Expr] = field(default_factory=dict)
+    parameters: list[Parameter] = field(default_factory=list)
+    bads: list[Bad] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    performed: bool = False
+    in_atomic: bool = False
+    action: str = ""
+    text: str = ""
+    operands: dict[str, Expr] = field(default_factory=dict)
+    place: p.Statement | None = None
+    frame: Frame | None = None
+    exception: str = ""
+    local_steps: int = 0
+    source: int = 0
+    entered: dict[str, int] = field(default_factory=dict)
+
+    def fork(self, condition: Expr) -> Path:
+        return replace(
+            self,
+            guard=[*self.guard, condition],
+            store=dict(self.store),
+            locals=dict(self.locals),
+            parameters=list(self.parameters),
+            bads=list(self.bads),
+            events=list(self.events),
+            checks=list(self.checks),
+            operands=dict(self.operands),
+            entered=dict(self.entered),
+        )
+
+
+@dataclass(eq=False)
+class Draft:
+    """A step whose locals are still symbolic; liveness decides which are kept."""
+
+    run: Path
+    source: int
+    target: int
+
+
+@dataclass(eq=False)
+class Activation:
+    """The locations of one (CPU, level): 0 is idle or finished."""
+
+    name: str
+    numbers: dict[tuple[object, ...], int] = field(default_factory=dict)
+    waiting: list[Position] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+
+    @property
+    def pc(self) -> str:
+        return f"{self.name}.pc"
+
+    def location(self, here: Position | None) -> int:
+        if here is None:
+            return 0
+        key = here.key()
+        if key not in self.numbers:
+            self.numbers[key] = len(self.numbers) + 1
+            self.waiting.append(here)
+        return self.numbers[key]
