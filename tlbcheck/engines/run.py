@@ -18,6 +18,7 @@ from typing import Any
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.lang.expr import evaluate
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.system.lower import lower
@@ -82,7 +83,7 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
             s.step.cpu,
             s.step.level,
             s.step.action,
-            tuple(_value(e, scope) for _, _, e in s.step.choices),
+            tuple(evaluate(e, scope) for _, _, e in s.step.choices),
             {n: s.after.control[n] for n in shared},
             tuple(c for c, n in cached if s.after.entry[n]) if trace.tracked and cached else None,
         )
@@ -93,19 +94,13 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
         property=violation.property,
         clause=violation.clause,
         case={f"case.{c.name}": trace.initial.control.get(f"case.{c.name}", c.domain[0]) for c in system.model.cases},
-        start_choices=tuple(_value(e, start_scope) for _, _, e in trace.start.choices),
+        start_choices=tuple(evaluate(e, start_scope) for _, _, e in trace.start.choices),
         initial={n: trace.initial.control[n] for n in shared},
         tracked=tuple(trace.tracked[v.name] for v in system.entry_fields) if trace.tracked else None,
         tracked_at_start=tuple(c for c, n in cached if trace.initial.entry[n]),
         steps=tuple(told(b, s) for b, s in zip(befores, trace.steps, strict=False)),
         first=first,
     )
-
-
-def _value(e: Any, scope: Mapping[str, int]) -> int:
-    from tlbcheck.lang.expr import evaluate
-
-    return evaluate(e, scope)
 
 
 def is_shared(name: str, system: TransitionSystem) -> bool:

@@ -11,7 +11,7 @@ from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.library import find_models, find_properties
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
-from tlbcheck.report.result import SCHEMA, digest
+from tlbcheck.report.result import SCHEMA, digest, masks_of
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -111,8 +111,7 @@ def _changed(model: Model, state: Mapping[str, int], changes: Mapping[str, Any])
                 after[name] = int(new)
             continue
         base, _, field_name = name.rpartition(".")
-        mask = model.notation.fields[base.partition(".")[2] if base.startswith("cpu") else base][field_name]
-        shift = 0 if (mask & -mask).bit_length() > 12 and mask.bit_count() > 1 else (mask & -mask).bit_length() - 1
+        mask, shift = masks_of(model.notation.fields[base.partition(".")[2] if base.startswith("cpu") else base])[field_name]
         if after[base] & mask != int(old) << shift:
             raise ValueError(f"{name} was not {old}")
         after[base] = (after[base] & ~mask) | (int(new) << shift)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tlbcheck import __version__
-from tlbcheck.engines.run import ModelResult, PropertyResult, story
+from tlbcheck.engines.run import ModelResult, PropertyResult, is_shared, story
 from tlbcheck.engines.trace import State, TraceStep, Violation
 from tlbcheck.errors import Place
-from tlbcheck.lang.expr import Expr, evaluate, show
+from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BoolType, Type
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -150,8 +150,6 @@ class Teller:
 
     def about_entry(self, v: Violation) -> bool:
         """Whether the violation is about the tracked entry at all."""
-        from tlbcheck.lang.expr import variables
-
         entry = {x.name for x in (*self.system.entry_fields, *self.system.entry_variables)}
         bads = [b for b in self.system.invariants if (b.property, b.clause) == (v.property, v.clause)]
         bads += [b for s in self.system.steps for b in s.bads if (b.property, b.clause) == (v.property, v.clause)]
@@ -215,7 +213,7 @@ class Teller:
             name, n = label, 2
             while name in made:
                 name, n = f"{label}#{n}", n + 1
-            made[name] = plain(type_, _evaluated(e, scope))
+            made[name] = plain(type_, evaluate(e, scope))
         return made
 
     def changes(self, before: State, after: State) -> dict[str, list[Any]]:
@@ -223,34 +221,31 @@ class Teller:
         made: dict[str, list[Any]] = {}
         for name, new in after.control.items():
             old = before.control[name]
-            if old == new or not _visible(name, self.system):
+            if old == new or not is_shared(name, self.system):
                 continue
             tail = name.partition(".")[2] if name.startswith("cpu") else name
             fields = self.notation.fields.get(tail)
             if not fields:
                 made[name] = [plain(self.types[name], old), plain(self.types[name], new)]
                 continue
-            for field_name, mask in fields.items():
-                a, b = (_field(x, mask) for x in (old, new))
+            for field_name, (mask, shift) in masks_of(fields).items():
+                a, b = ((x & mask) >> shift for x in (old, new))
                 if a != b:
                     made[f"{name}.{field_name}"] = [a, b]
         return made
 
 
-def _field(word: int, mask: int) -> int:
-    """A field of a word: shifted down if it starts below bit 12, else in place (an address)."""
-    low = (mask & -mask).bit_length() - 1
-    return word & mask if low >= 12 and mask.bit_count() > 1 else (word & mask) >> low
+def masks_of(fields: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Mask and shift of each named field, and of ``other``: all bits without a name.
 
-
-def _visible(name: str, system: TransitionSystem) -> bool:
-    from tlbcheck.engines.run import is_shared
-
-    return is_shared(name, system)
-
-
-def _evaluated(e: Expr, scope: Mapping[str, int]) -> int:
-    return evaluate(e, scope)
+    A field that starts below bit 12 is shifted down; an address stays in place, as the rest does.
+    """
+    made = {}
+    for name, mask in fields.items():
+        low = (mask & -mask).bit_length() - 1
+        made[name] = (mask, 0 if low >= 12 and mask.bit_count() > 1 else low)
+    made["other"] = (~sum(fields.values()), 0)
+    return made
 
 
 def scope_of(model: Model) -> dict[str, Any]:
