@@ -55,7 +55,7 @@ REDUNDANT: Mapping[tuple[str, str], str] = {
     **{(model, f"{switch}: clock tick"): _TICK for model, switch in _SWITCH.items()},
     **{(model, f"{switch}: clock stamp"): _STAMP for model, switch in _SWITCH.items()},
     ("xen/pcid-v5@all-repaired", "write_cr3_cr4: MOV from CR3"): "the early read is never reached: this variant reads CR3 with interrupts off instead",
-    ("xen/pcid-v5@all-repaired", "write_cr3_cr4: MOV from CR4 #3"): (
+    ("xen/pcid-v5@all-repaired", "write_cr3_cr4: MOV from CR4 #2"): (
         "CR4 then always counts as different: it is written once more with the value that it has, and the repaired branch flushes the old PCID just as the other one does"
     ),
 }
