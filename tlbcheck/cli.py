@@ -89,10 +89,21 @@ _ENGINE = click.option("--engine", "engines", multiple=True, type=click.Choice([
 @click.option("--depth", type=click.IntRange(0), help="Bound of the z3 engine's search (default: the model's).")
 @click.option("--profile", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees the processor gives (default: what both promise).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for a solver.")
+@click.option("--recheck", is_flag=True, help="Let the replay interpreter visit every configuration of the procedures too, on the literal TLB (slow).")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
 @_ENGINE
 def verify(
-    names: tuple[str, ...], property_names: tuple[str, ...], every_case: bool, expect: bool, as_json: bool, depth: int | None, profile: str | None, timeout: float, jobs: int, engines: tuple[str, ...]
+    names: tuple[str, ...],
+    property_names: tuple[str, ...],
+    every_case: bool,
+    expect: bool,
+    as_json: bool,
+    depth: int | None,
+    profile: str | None,
+    timeout: float,
+    recheck: bool,
+    jobs: int,
+    engines: tuple[str, ...],
 ) -> None:
     """Check models (default: all of the library) and tell the story of each violation.
 
@@ -104,7 +115,7 @@ def verify(
     chosen = [m for n in names for m in find_models(n)] if names else list(models().values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
-    jobs_ = [(m, properties, every_case, not expect, depth, profile, timeout, engines) for m in chosen]
+    jobs_ = [(m, properties, every_case, not expect, recheck, depth, profile, timeout, engines) for m in chosen]
     results: list[dict[str, Any]] = []
     statuses = []
     for m, (entries, error) in zip(chosen, _each(jobs_, jobs), strict=True):
@@ -156,7 +167,7 @@ def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
     from tlbcheck.library import find_properties
     from tlbcheck.report.result import model_json
 
-    model, property_names, every_case, told, depth, profile, timeout, engines = job
+    model, property_names, every_case, told, recheck, depth, profile, timeout, engines = job
     if profile:
         model = replace(model, profile=profile)
     try:
@@ -168,6 +179,7 @@ def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
             limits=Limits(seconds=timeout),
             every_case=every_case,
             cases=told,
+            recheck=recheck,
             progress=_progress(model.name),
             meanwhile=blame_shown if told else None,
         )

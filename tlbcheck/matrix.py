@@ -110,14 +110,14 @@ def _follow(search: Tracked, system: TransitionSystem, first: Edge, level: str) 
     found: set[tuple[tuple[str, ...], str]] = set()
     start = system.steps[first[0]]
     opening: tuple[str, ...] = ()
-    if _ROLE in start.roles and start.action != "interrupt":
+    if _ROLE in start.roles and not start.action.startswith("interrupt "):
         opening = _noted(system, search, None, first)
     work: list[tuple[State, tuple[str, ...]]] = [(first[2], opening)]
     while work:
         s, done = work.pop()
         for edge in search.edges.get(s, ()):
             step = system.steps[edge[0]]
-            if step.level != level or step.action == "interrupt":
+            if step.level != level or step.action.startswith("interrupt "):
                 continue
             steps = done + _noted(system, search, s, edge)
             if step.exception:

@@ -223,6 +223,7 @@ def check(
     limits: Limits | None = None,
     every_case: bool = False,
     cases: bool = True,
+    recheck: bool = False,
     progress: Callable[[int, int], None] | None = None,
     meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
 ) -> ModelResult:
@@ -230,7 +231,8 @@ def check(
 
     ``depth`` bounds z3's search (default: the model's own), ``every_case`` makes a trace for each
     distinct case instead of one for each property. Without ``cases`` none are told apart, which
-    is quicker and as good for verdicts. ``meanwhile`` gets the explicit engine's result
+    is quicker and as good for verdicts. With ``recheck`` the replay interpreter visits every
+    configuration of the procedures too, on the literal TLB, and has to agree. ``meanwhile`` gets the explicit engine's result
     while z3 still searches; what it returns becomes ``blame``. Raises ``InputError`` for what is wrong with
     the model and ``InternalError`` if engines or replay disagree.
     """
@@ -264,6 +266,8 @@ def check(
         if child is not None:
             child.close()
     results = [_combine(system, p, explicit, bmc) for p in properties]
+    if recheck:
+        _recheck(system, results)
     return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame)
 
 
@@ -283,6 +287,22 @@ def _believable(system: TransitionSystem, explicit: EngineResult, name: str) -> 
     unreal = system.model.open_cases
     found = [v for v in explicit.violations if v.property == name and not any((n, value) in unreal for n, value in v.case)]
     return min(found, key=lambda v: v.depth, default=None)
+
+
+def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> None:
+    """Hold the verdicts against the interpreter's own search of the procedures."""
+    from tlbcheck.replay import recheck
+
+    began = time.perf_counter()
+    judged = [r for r in results if r.verdict in ("proved", "violated")]
+    found = recheck.recheck(system.model, [r.property for r in judged])
+    violated = {name for name, _ in found.violated}
+    for r in judged:
+        if (r.property.name in violated) is not (r.verdict == "violated"):
+            other = "finds a violation" if r.property.name in violated else "finds none"
+            raise InternalError(f"{system.model.name}, {r.property.name}: the engines say {r.verdict}, the replay interpreter's own search {other}")
+        r.engines["recheck"] = {"verdict": r.verdict, "depth": None, "states": found.configurations, "seconds": round(time.perf_counter() - began, 3)}
+        r.reason += f"; re-checked on {found.configurations:,} configurations by the replay interpreter"
 
 
 def _combine(system: TransitionSystem, q: Property, explicit: EngineResult | None, bmc: EngineResult | None) -> PropertyResult:

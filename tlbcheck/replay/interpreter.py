@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr
-from tlbcheck.lang.model import Event, Ghost, Model, Property
+from tlbcheck.lang.model import Event, Ghost, Interrupt, Model, Property
 from tlbcheck.lang.types import IntType, WordType
 
 Entry = tuple[int, ...]
@@ -124,7 +124,7 @@ class Scope:
         return run.memory[own] if own in run.memory else run.memory.get(name, 0)
 
 
-Activity = Generator[None, None, None]
+Activity = Iterator[None]
 
 
 class Run:
@@ -198,7 +198,7 @@ class Run:
                 raise AssertionError("an action stops nowhere")
             self.atomic = 0
         elif level == "irq" and self.active.get((cpu, "irq")) is None:
-            self._deliver(cpu)
+            self._deliver(cpu, action)
         else:
             if level == "task" and self.active.get((cpu, "irq")) is not None:
                 raise Blocked("an interrupt handler is running")
@@ -221,15 +221,20 @@ class Run:
         except Faulted:
             self.memory["halted"] = 1
 
-    def _deliver(self, cpu: int) -> None:
-        for interrupt in self.model.interrupts:
-            flag = f"cpu{cpu}.{interrupt.flag.name}"
-            if not self.memory[flag] or not value_of(interrupt.when, Scope(self, cpu, "irq")):
-                raise Blocked("the interrupt cannot be delivered")
-            self.memory[flag] = 0
-            self.performed = True
-            self.active[cpu, "irq"] = activity = self._activity(interrupt.handler, cpu, "irq")
-            self._advance(cpu, "irq", activity)
+    def _deliver(self, cpu: int, action: str) -> None:
+        named = [i for i in self.model.interrupts if action == f"interrupt {i.handler.name}"]
+        if not named:
+            raise Blocked(f"there is no {action}")
+        self._interrupt(cpu, named[0])
+
+    def _interrupt(self, cpu: int, interrupt: Interrupt) -> None:
+        flag = f"cpu{cpu}.{interrupt.flag.name}"
+        if not self.memory[flag] or not value_of(interrupt.when, Scope(self, cpu, "irq")):
+            raise Blocked("the interrupt cannot be delivered")
+        self.memory[flag] = 0
+        self.performed = True
+        self.active[cpu, "irq"] = activity = self._activity(interrupt.handler, cpu, "irq")
+        self._advance(cpu, "irq", activity)
 
     def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
         yield from self._call(self.model.resolve(procedure), (), cpu, level, {}, enter=level == "irq")
@@ -255,7 +260,9 @@ class Run:
         for s in statements:
             match s:
                 case p.Assign():
-                    names[s.target] = value(s.value)
+                    names[s.target] = made = value(s.value)
+                    if isinstance(s.type, IntType) and not s.type.low <= made <= s.type.high:
+                        raise InputError(f"an assignment to {s.target} leaves its range {s.type}", place=s.place)
                 case p.If():
                     returned = yield from self._block(s.then if value(s.condition) else s.orelse, names, cpu, level, roles)
                     if returned:
@@ -336,11 +343,8 @@ class Run:
                 self.exception = clause.exception
                 raise Faulted(clause.exception)
         vendors = {"common": {"intel", "amd"}, "intel": {"intel"}, "amd": {"amd"}}[self.model.profile]
-        gone = {
-            e
-            for e in self.tlb[cpu]
-            if any(vendors <= c.vendors and all(value_of(part, Scope(self, cpu, level, e, args)) for part in c.parts) for c in operation.drops)
-        }
+        promised = [c for c in operation.drops if vendors <= c.vendors]
+        gone = self.tlb[cpu].intersection(e for c in promised for e in self._holding(c.parts, cpu, level, args)) if self.tlb[cpu] else set()
         result = None if operation.result is None else value_of(operation.result, here)
         new = {f"cpu{cpu}.{v.name}" if v.per_cpu else v.name: value_of(e, here) for v, e in operation.effects}
         self.memory.update(new)
@@ -361,15 +365,18 @@ class Run:
             if value_of(cache.possible, Scope(self, 0, "task", entry)):
                 yield entry
 
+    def _holding(self, parts: Sequence[Expr], cpu: int, level: str, args: Values) -> Sequence[Entry]:
+        """The entries for which all ``parts`` hold, in the universe's order."""
+        return [e for e in self.universe if all(value_of(part, Scope(self, cpu, level, e, args)) for part in parts)]
+
     def _settle(self) -> None:
         """Every walk that could happen has happened; then what must hold in every state."""
         cache = self.model.cache
         for cpu in range(self.model.cpus):
             if cache is not None:
-                for entry in self.universe:
-                    if value_of(cache.fill, Scope(self, cpu, "task", entry)):
-                        self.tlb[cpu].add(entry)
-                        self._event("fill", "", {}, cpu, "task", {}, entry=entry)
+                for entry in self._holding((cache.fill,), cpu, "task", {}):
+                    self.tlb[cpu].add(entry)
+                    self._event("fill", "", {}, cpu, "task", {}, entry=entry)
             for monitor in self.monitors:
                 for clause, bad in monitor.invariants:
                     self._judge(monitor.name, clause, bad, cpu, "task", {}, None)
@@ -409,18 +416,15 @@ class Run:
                 self.numbers[key] = value
 
     def _judge(self, name: str, clause: str, bad: Expr, cpu: int, level: str, args: Values, entry: Entry | None) -> None:
-        about = [entry] if entry is not None else [None, *self.universe] if _about_entries(bad, self.model) else [None]
-        for e in about:
-            if e is None and _about_entries(bad, self.model):
-                continue
-            if value_of(bad, Scope(self, cpu, level, e, args)):
-                self.broken.append((name, clause, e))
+        if entry is None and self._about_entries(bad):
+            self.broken += [(name, clause, e) for e in self._holding((bad,), cpu, level, args)]
+        elif value_of(bad, Scope(self, cpu, level, entry, args)):
+            self.broken.append((name, clause, entry))
 
-
-def _about_entries(e: Expr, model: Model) -> bool:
-    if e.op == "var":
-        head, _, rest = e.value.partition(".")
-        if head == "meaning":
-            return _about_entries(model.meanings[rest], model)
-        return bool(head == "entry")
-    return any(_about_entries(a, model) for a in e.args)
+    def _about_entries(self, e: Expr) -> bool:
+        if e.op == "var":
+            head, _, rest = e.value.partition(".")
+            if head == "meaning":
+                return self._about_entries(self.model.meanings[rest])
+            return head == "entry" or (head == "ghost" and self.ghosts[e.value].per_entry)
+        return any(self._about_entries(a) for a in e.args)

@@ -313,6 +313,7 @@ class Execution(Naming):
 
     def perform(self, run: Path, here: Position, s: p.Read | p.Write | p.Do) -> list[Path]:
         frame = here.frame
+        self.has_cpu(run, s)
         if not run.in_atomic:
             run.place, run.frame = s, frame
             run.performed = True
@@ -326,6 +327,15 @@ class Execution(Naming):
                 self.write(run, frame, s)
                 return [run]
         return self.operate(run, frame, s)
+
+    def has_cpu(self, run: Path, s: p.Read | p.Write | p.Do) -> None:
+        """An action of the environment runs on no CPU: it has no registers and no operations of a machine."""
+        if run.cpu is None and run.level == "environment":
+            bare = isinstance(s, p.Do) and not (s.operation.effects or s.operation.drops or s.operation.faults or s.operation.result is not None)
+            own = not isinstance(s, p.Do) and s.variable.per_cpu and s.at is None
+            if own or (isinstance(s, p.Do) and not bare):
+                what = s.operation.name if isinstance(s, p.Do) else s.variable.name
+                raise InputError(f"an action of the environment runs on no CPU and cannot use {what}", place=s.place, hint="name the CPU with .at(c), or make it a procedure of a CPU")
 
     def describe(self, run: Path, action: str, text: str, operands: dict[str, Expr]) -> None:
         if not run.in_atomic:

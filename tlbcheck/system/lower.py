@@ -63,7 +63,7 @@ class _Lowering(Execution):
         run.guard.append(self.resolve(interrupt.when, cpu, "irq"))
         run.guard.append(var(flag, BOOL))
         run.store[flag] = FALSE
-        run.action, run.text = "interrupt", f"interrupt: {interrupt.handler.name} starts"
+        run.action, run.text = f"interrupt {interrupt.handler.name}", f"interrupt: {interrupt.handler.name} starts"
         assert run.here is not None
         run.frame = run.here.frame
         if run.frame.procedure.role:
