@@ -5,7 +5,7 @@ Made from the JSON of a violation alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,9 +44,15 @@ def _case(case: Mapping[str, Any]) -> list[str]:
     lines.append(f"  Case: {case['caller']} switches {switch}; other CR4 bits: {case['other_cr4']}")
     options = case.get("options")
     if options and options.get("count"):
-        listed = "; ".join(f"{n}={' or '.join(map(str, values))}" for n, values in options.items() if isinstance(values, list) and len(values) <= 4)
+        listed = "; ".join(f"{n}={_some(values)}" for n, values in options.items() if isinstance(values, list))
         lines.append(f"  Possible under {options['count']} of the boot option combinations{': ' + listed if listed else ''}")
     return lines
+
+
+def _some(values: Sequence[Any]) -> str:
+    """The simplest values of an option; the JSON has all."""
+    shown = sorted(map(str, values), key=lambda v: (len(v), v))
+    return " or ".join(shown[:4]) + (" or ..." if len(shown) > 4 else "")
 
 
 def _start(v: Mapping[str, Any]) -> list[str]:
