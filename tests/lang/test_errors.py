@@ -106,6 +106,7 @@ BAD: dict[str, tuple[str, int, int, str]] = {
     "value of an operation that has none": ("x: u64 = STEP()", 1, 10, "gives no value"),
     "condition of require is missing": ("require()", 1, 1, "require"),
     "constant out of range": ("n.set(4)", 1, 1, "4 is out of range"),
+    "constant wider than its word": ("x: u64 = 0x10000000000000000", 1, 10, "is out of range for a u64"),
     "constant out of range of a local": ("k: Range(0, 3) = 7\nSTEP()", 1, 1, "7 is out of range"),
     "counter out of range": ("while True:\n    n.set(n.get() + 1)", 2, 5, "leaves its range 0..3"),
     "counter below its range": ("while True:\n    n.set(n.get() - 1)", 2, 5, "leaves its range 0..3"),

@@ -255,6 +255,8 @@ class _Reader:
         if isinstance(found, Expr):
             return lift(found, like)
         if isinstance(found, bool | int | enum.Enum):
+            if isinstance(found, int) and isinstance(like, WordType) and not -(1 << like.width) <= found <= like.mask:  # down to the complement of a word
+                raise self.refuse(node, f"{found:#x} is out of range for a {like}", "use a wider word or change the value")
             # A bare number is no member of an enum.
             return lift(found, None if isinstance(like, EnumType) else like)
         raise self.refuse(node, f"'{ast.unparse(node)}' is not a value of the language", "values are booleans, integers, words and enum members")
