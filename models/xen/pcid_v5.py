@@ -38,8 +38,7 @@ v5 = switch_model(
     expected={"missing-flush": "violated", "stale-translation": "violated", "no-fault": "violated"},
     variants={
         **{f"only-{name}": _only(name) for name in _REPAIRS},
-        # in substance gp-fix, which z3 searches deeper
-        "all-repaired": Variant(doc="all four faults repaired", flags=dict.fromkeys(_REPAIRS.values(), True), expected=CLEAN, depth=12),
+        "all-repaired": Variant(doc="all four faults repaired", flags=dict.fromkeys(_REPAIRS.values(), True), expected=CLEAN),
         "idle-keeps-pcide": Variant(
             doc="without the patch's own hunk in write_ptbase",
             flags={IDLE_KEEPS_PCIDE: True},

@@ -150,7 +150,7 @@ def test_without_faults_in_the_model_nothing_is_unreached() -> None:
 
 def test_z3_searches_deep_enough_on_clean_models() -> None:
     """The bound covers a switch, a toggle and a second switch, whatever the rows' steps."""
-    for name in ("xen/before-pcid", "xen/gp-fix", "xen/flush-once"):
+    for name in ("xen/before-pcid", "xen/gp-fix", "xen/flush-once", "xen/pcid-v5@all-repaired"):
         result = explicit(name)
         search = result.search
         assert search is not None

@@ -273,7 +273,6 @@ class Bounded:
         self.system = system
         self.solver = z3.SolverFor("QF_FD")
         e = self.encoding
-        self.pairs = [*e.now.values(), *e.next.values(), e.act]
         self.transition = z3.simplify(e.transition())
         self.step_bads = {g: e.step_bad(g) for g in e.goals}
         self.state_bads = {g: e.state_bad(g) for g in e.goals}

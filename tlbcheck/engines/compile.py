@@ -76,7 +76,6 @@ class Compiled:
         self._atoms: dict[str, Any] = {"ALL": self.all}
         self._memo: dict[Expr, str] = {}
         self._touches: dict[Expr, tuple[bool, bool]] = {}
-        self._advance: dict[int, Callable[[State, tuple[int, ...], State, Masks], Masks] | None] = {}
         self._bads: dict[int, list[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]]] = {}
         self._dispatch()
         self.fill = self._fill_function()
@@ -307,9 +306,6 @@ class Compiled:
         unpack = f"    {self._unpack()} = m\n" if self.entry_variables else ""
         made: Callable[[State, tuple[int, ...], Masks], int] = self._compile(f"def {name}({arguments}):\n{unpack}    return {self.mask(when, names)}", name)
         return made
-
-    def about_entries(self, e: Expr) -> bool:
-        return self.touches(e)[0]
 
     def initial_cached(self, s: State) -> Masks:
         """The largest content that a run may start with, before any fill."""

@@ -315,7 +315,7 @@ def _combine(system: TransitionSystem, q: Property, explicit: EngineResult | Non
         found = r.shortest(q.name)
         mine: dict[str, Any] = {"verdict": r.verdict(q.name), "depth": found.depth if found else r.bound if r is bmc else None, "seconds": round(r.seconds, 3)}
         if r is explicit:
-            mine |= {"states": r.states, "transitions": r.transitions}
+            mine |= {"states": r.states, "transitions": r.transitions, "entries_ever_cached": r.cached_entries}
         if r.reason:
             mine["reason"] = r.reason
         said[r.engine] = mine

@@ -13,8 +13,6 @@ from typing import Any
 
 from tlbcheck.lang.types import BOOL, U64, BoolType, EnumType, IntType, Type, WordType, enum_type, ordinal
 
-Operand = "Expr | int | bool | enum.Enum"
-
 
 class Expr:
     """One node. ``op`` is ``const``, ``var`` or an operator of ``OPERATORS``.

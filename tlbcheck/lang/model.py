@@ -30,8 +30,7 @@ class CacheKind:
 
     ``fields`` gives each field's type and the values that entries of a model may have there.
     ``possible`` (over the fields) leaves out entries that nothing could create; ``fill`` says when
-    a walk may create the entry now, ``initial`` which content a run may start with, ``usable``
-    when the acting CPU can use it.
+    a walk may create the entry now, ``initial`` which content a run may start with.
     """
 
     name: str
@@ -39,7 +38,6 @@ class CacheKind:
     possible: Expr
     fill: Expr
     initial: Expr
-    usable: Expr
     describe: Callable[[Mapping[str, int]], str]
 
 
@@ -176,14 +174,13 @@ class Notation:
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """The lines that differ: flags set, procedures replaced; what is then expected, and z3's bound."""
+    """The lines that differ: flags set, procedures replaced; and what is then expected."""
 
     doc: str
     flags: Mapping[Flag, bool] = field(default_factory=dict)
     procedures: Mapping[Procedure, Procedure] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
-    depth: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -244,7 +241,6 @@ class Model:
             flags={**self.flags, **found.flags},
             procedures={**self.procedures, **found.procedures},
             expected=found.expected,
-            depth=self.depth if found.depth is None else found.depth,
             variants={},
         )
 

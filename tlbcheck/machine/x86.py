@@ -60,7 +60,7 @@ _SMEP, _NEW_SMEP = _set(CR4.expr, X86_CR4_SMEP), _set(_VALUE, X86_CR4_SMEP)
 _NOFLUSH = _set(_VALUE, X86_CR3_NOFLUSH)
 _LOW12 = CR3.expr & X86_CR3_PCID_MASK
 
-PGE, PCIDE = _PGE, _PCIDE
+PCIDE = _PCIDE
 ROOT_ADDRESS = CR3.expr & X86_CR3_ADDR_MASK
 CURRENT_TAG = ite(_PCIDE, _LOW12, const(0, U64))
 """I-TAG1: the tag of entries created now."""
@@ -174,7 +174,6 @@ OPERATIONS = (
     MOV_FROM_CR0, MOV_TO_CR0, MOV_FROM_CR3, MOV_TO_CR3, MOV_FROM_CR4, MOV_TO_CR4,
     INVLPG, INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL, INVPCID_ALL_NONGLOBAL, PUSHF_CLI, POPF, CLI, STI,
 )  # fmt: skip
-REGISTERS = (CR0, CR3, CR4, IF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +213,6 @@ def tlb(
         possible=possible,
         fill=and_(_PG, eq(TAG, CURRENT_TAG), eq(GLOBAL, and_(leaf_global, _PGE)), walk),
         initial=and_(INVARIANTS.tag, INVARIANTS.global_, initial),
-        usable=USABLE,
         describe=describe,
     )
 

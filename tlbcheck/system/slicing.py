@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from tlbcheck.lang.expr import Expr, variables
-from tlbcheck.system.transition_system import TransitionSystem
+from tlbcheck.system.transition_system import Step, TransitionSystem
 
 
-def needed(system: TransitionSystem, *, keep: Iterable[str] = ()) -> set[str]:
+def needed(system: TransitionSystem) -> set[str]:
     """The variables that guards, fills and what is bad depend on, however indirectly."""
-    wanted: set[str] = set(keep)
+    wanted: set[str] = set()
 
     def want(e: Expr) -> None:
         wanted.update(variables(e))
@@ -43,11 +42,11 @@ def needed(system: TransitionSystem, *, keep: Iterable[str] = ()) -> set[str]:
             return wanted
 
 
-def slice_system(system: TransitionSystem, *, keep: Iterable[str] = ()) -> TransitionSystem:
+def slice_system(system: TransitionSystem) -> TransitionSystem:
     """The same system without the variables that nothing needs; verdicts and depths are the same."""
-    wanted = needed(system, keep=keep)
+    wanted = needed(system)
 
-    def cut(steps: tuple) -> tuple:  # type: ignore[type-arg]
+    def cut(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         return tuple(
             replace(
                 s,
