@@ -25,11 +25,15 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What was not seen just before line ``before`` (index into the lines): ``text`` says it to people."""
+    """What was not seen just before line ``before`` (index into the lines): ``text`` says it to people.
+
+    ``end_of`` names the function whose last lines these are.
+    """
 
     before: int
     text: str
     place: Place
+    end_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
