@@ -1,0 +1,344 @@
+"""One C file under one profile: its functions as procedures of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from tlbcheck.c.expressions import Followed, Signature
+from tlbcheck.c.preprocess import Dependency, Preprocessor
+from tlbcheck.c.profile import CallEntry, PlaceEntry, Profile
+from tlbcheck.c.statements import Statements
+from tlbcheck.c.syntax import Segment, Syntax, parse_declaration, parse_expression, parse_function, part, segments, text_of, walk
+from tlbcheck.c.text import Text, Token, tokens_of
+from tlbcheck.c.values import NOISE, SPELLINGS, CType, Integer, Other, Value, integer_type, unknown
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import var
+from tlbcheck.lang.source import Source, SourceLine
+from tlbcheck.lang.types import BOOL, Type, WordType
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+_DEPTH = 32
+_FUNCTIONS = 500
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _guarded(function: Callable[P, R]) -> Callable[P, R]:
+    """Input that is nested beyond what Python can recurse into is an input error, too."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except RecursionError:
+            raise InputError("the C text is nested too deeply", hint="split its expressions and statements") from None
+
+    return guarded
+
+
+@dataclass(eq=False)
+class _Read:
+    """A function that was read, with what the verdict has to repeat of it."""
+
+    segment: Segment
+    notes: tuple[str, ...]
+    depends: frozenset[Dependency]
+    callees: tuple[p.Procedure, ...]
+    names: frozenset[str]
+
+
+@dataclass(eq=False)
+class CUnit:
+    """What ``read_unit`` gives. ``functions`` are those that the file defines, with their places."""
+
+    source: Source
+    profile: Profile
+    assumed: frozenset[str]
+    preprocessor: Preprocessor
+    segments: dict[str, Segment]
+    own: Text
+    types: dict[str, CType]
+    damage: InputError | None = None
+    functions: dict[str, Place] = field(init=False)
+    _parsed: dict[str, tuple[Syntax, frozenset[Dependency]]] = field(default_factory=dict)
+    _followed: dict[tuple[str, tuple[Type | None, ...]], Followed] = field(default_factory=dict)
+    _fragments: dict[tuple[str, Place], list[Token]] = field(default_factory=dict)
+    _read: dict[p.Procedure, _Read] = field(default_factory=dict)
+    _stack: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.functions = {name: s.place for name, s in self.segments.items() if s.origin is self.own}
+
+    # -- for the command line
+
+    @_guarded
+    def procedure(self, name: str | None = None, role: str = "", parameters: Sequence[p.Parameter] | None = None) -> p.Procedure:
+        """The function ``name``, or the one that the profile names for ``role``, as a procedure.
+
+        ``parameters`` are what callers pass (default: those of the role's declaration). They are
+        matched by name, the rest by position among the function's integers. A parameter of the
+        function that callers do not pass is a value of which nothing is known; one that callers
+        pass and the function lacks is ignored, and said to be. Raises ``InputError`` for a function
+        that is not there or not understood.
+        """
+        entry = self.profile.roles.get(role)
+        if name is None:
+            if entry is None:
+                raise InputError(f"profile {self.profile.name} names no function for role '{role}'", hint=f"say which: --function NAME --role {role or 'ROLE'}")
+            name = next((f for f in entry.functions if f in self.functions), None)
+            if name is None:
+                raise self.absent(f"no function of role '{role}' ({', '.join(entry.functions)})", f"say which: --function NAME --role {role}")
+        if name not in self.functions:
+            raise self.absent(f"no function '{name}'", f"it defines: {', '.join(sorted(self.functions)) or 'none'}")
+        if parameters is None:
+            declared = self.declaration(entry.declaration, f"roles.{role}") if entry is not None else self.signature(name, self.functions[name])
+            parameters = [p.Parameter(n, t.type) for n, t in declared.parameters if isinstance(t, Integer)]
+        return self.role_procedure(name, role, tuple(parameters))
+
+    @_guarded
+    def assumptions(self, procedure: p.Procedure) -> tuple[str, ...]:
+        """What a verdict about ``procedure`` has to repeat, in the order in which it was met."""
+        found: dict[str, None] = {}
+        for read in self.closure(procedure):
+            found |= dict.fromkeys(read.notes)
+            first, last = read.segment.lines
+            if read.segment.origin is self.own:
+                found |= {f"{g.text} ({g.place})": None for g in self.source.gaps if first < g.before <= last + 1}
+            wanted = set(read.depends)
+            for group in self.preprocessor.groups:
+                a, b = read.segment.tokens[0].start, read.segment.tokens[-1].end
+                if group.origin is read.segment.origin and group.start < b and a < group.end:
+                    wanted |= group.depends
+            # one sentence for each name, however often it decides
+            for d in sorted(wanted, key=lambda d: (d.name, d.place)):
+                if not any(d.name == n and v == d.value for n, v in self._said(found)):
+                    found[str(d)] = None
+        return tuple(found)
+
+    def _said(self, found: dict[str, None]) -> list[tuple[str, str | None]]:
+        known = {str(d): (d.name, d.value) for r in self._read.values() for d in r.depends} | {str(d): (d.name, d.value) for g in self.preprocessor.groups for d in g.depends}
+        return [known[text] for text in found if text in known]
+
+    def uses(self, procedure: p.Procedure) -> frozenset[str]:
+        """Every name that stands in the functions of the file that ``procedure`` runs, before macros are expanded.
+
+        So a caller can see whether a version of the code knows PCIDs at all.
+        """
+        return frozenset(n for read in self.closure(procedure) if read.segment.origin is self.own for n in read.names)
+
+    def closure(self, procedure: p.Procedure) -> list[_Read]:
+        found: dict[p.Procedure, None] = {}
+        work = [procedure]
+        while work:
+            q = work.pop()
+            if q not in found and q in self._read:
+                found[q] = None
+                work.extend(reversed(self._read[q].callees))
+        return [self._read[q] for q in found]
+
+    def absent(self, what: str, hint: str) -> InputError:
+        if self.damage is not None:
+            return InputError(f"{self.source.name} has {what} that can be read: {self.damage.message}", place=self.damage.place, hint=self.damage.hint)
+        place = self.source.lines[0].place if self.source.lines else Place(self.source.name)
+        return InputError(f"{self.source.name} has {what}", place=Place(place.file), hint=hint)
+
+    # -- for the reader of a function
+
+    def call(self, name: str) -> CallEntry | None:
+        return self.profile.calls.get(name)
+
+    def variable(self, name: str) -> PlaceEntry | None:
+        return self.profile.places.get(name)
+
+    def defines(self, name: str) -> bool:
+        return name in self.segments
+
+    def signature(self, name: str, place: Place) -> Signature:
+        syntax, _ = self.parsed(name)
+        return self.declared(syntax, syntax.root)
+
+    def declaration(self, source: Source, what: str) -> Signature:
+        tokens = self.words([t for line in tokens_of(Text(source)) for t in line])
+        if not tokens:
+            raise InputError(f"{what} has an empty declaration", place=source.place(0, 0), hint='"unsigned long read_cr3(void)"')
+        syntax = parse_declaration(tokens, what)
+        return self.declared(syntax, syntax.root)
+
+    def declared(self, syntax: Syntax, node: Node) -> Signature:
+        """The signature that a definition or declaration gives."""
+        result: CType = integer_type(text_of(part(node, "type")).split()) or Other(text_of(part(node, "type")))
+        declarator = part(node, "declarator")
+        while declarator.type != "function_declarator":
+            if declarator.type == "pointer_declarator":
+                result = Other(f"{text_of(part(node, 'type'))} *")
+            inner = declarator.child_by_field_name("declarator")
+            if inner is None:
+                raise syntax.refuse(node, "a declaration of no function", 'write it as C does: "unsigned long read_cr3(void)"')
+            declarator = inner
+        made: list[tuple[str, CType]] = []
+        listed = part(declarator, "parameters")
+        for parameter in listed.named_children:
+            if parameter.type == "comment":
+                continue
+            if parameter.type != "parameter_declaration":
+                raise syntax.refuse(parameter, "a parameter of an unsupported kind", "functions have plain, named parameters")
+            base = part(parameter, "type")
+            inner = parameter.child_by_field_name("declarator")
+            if inner is None:
+                if text_of(base) == "void" and len(listed.named_children) == 1:
+                    break
+                made.append((f"parameter {len(made) + 1}", Other(text_of(base))))
+                continue
+            type_: CType = integer_type(text_of(base).split()) or Other(" ".join(text_of(base).split()))
+            names = [n for n, _ in walk(inner) if n.type == "identifier"]
+            if inner.type != "identifier":
+                type_ = Other(f"{text_of(base)} *")
+            made.append((text_of(names[0]) if names else f"parameter {len(made) + 1}", type_))
+        names = [n for n, _ in walk(part(declarator, "declarator")) if n.type == "identifier"]
+        return Signature(text_of(names[-1]) if names else "", result, tuple(made))
+
+    def words(self, tokens: list[Token]) -> list[Token]:
+        """``tokens`` with names of integer types in words that the grammar knows as types."""
+        made = []
+        for t in tokens:
+            found = self.types.get(t.text) if t.kind == "name" else None
+            spelled = SPELLINGS.get(found) if isinstance(found, Integer) else None
+            made.append(t if spelled is None else Token(t.kind, spelled, t.start, t.end, t.origin, t.spaced, t.when, t.hidden))
+        return made
+
+    def fragment(self, text: str, what: str, at: Token, origin: Place) -> Syntax:
+        key = text, origin
+        if key not in self._fragments:
+            source = Source(origin.file, (SourceLine(" ".join(text.split()), origin),))
+            tokens = [t for line in tokens_of(Text(source)) for t in line]
+            for t in tokens:
+                t.when = self.preprocessor.when
+            expanded, _ = self.preprocessor.expanded(tokens)
+            if not expanded:
+                raise InputError(f"{what} is empty", place=origin, hint="write one C expression")
+            self._fragments[key] = self.words(expanded)
+        return parse_expression(self._fragments[key], what, at)
+
+    def parsed(self, name: str) -> tuple[Syntax, frozenset[Dependency]]:
+        found = self._parsed.get(name)
+        if found is None:
+            segment = self.segments[name]
+            if segment.damage is not None:
+                raise InputError(f"{name} cannot be read: {segment.damage.message}", place=segment.damage.place, hint=segment.damage.hint)
+            for group in self.preprocessor.groups:
+                if not group.closed and group.origin is segment.origin and group.start < segment.tokens[-1].end:
+                    raise InputError(f"{name} stands in a condition that is never closed", place=group.origin.place(group.start), hint="close it with #endif")
+            tokens, depends = self.preprocessor.expanded(segment.tokens)
+            found = self._parsed[name] = parse_function(self.words(tokens), name), frozenset(depends)
+        return found
+
+    def follow(self, name: str, kinds: tuple[Type | None, ...], place: Place) -> Followed:
+        if name in self._stack:
+            raise InputError(f"{name} calls itself", place=place, hint="recursion is not supported: write a loop")
+        if len(self._stack) >= _DEPTH or len(self._followed) >= _FUNCTIONS:
+            raise InputError("too many functions are called", place=place, hint="say in a profile what one of them means")
+        key = name, kinds
+        if key not in self._followed:
+            signature = self.signature(name, place)
+            given = [None if kind is None else p.Parameter(n, kind) for (n, _), kind in zip(signature.parameters, kinds, strict=True)]
+            self._followed[key] = self.read(name, signature, given, tuple(q for q in given if q is not None), "", ())
+        return self._followed[key]
+
+    def role_procedure(self, name: str, role: str, parameters: tuple[p.Parameter, ...]) -> p.Procedure:
+        signature = self.signature(name, self.functions[name])
+        by_name = {q.name: q for q in parameters}
+        left = [q for q in parameters if q.name not in {n for n, _ in signature.parameters}]
+        given: list[p.Parameter | None] = []
+        notes = []
+        for own, type_ in signature.parameters:
+            chosen = by_name.get(own)
+            if chosen is None and left and isinstance(type_, Integer):
+                chosen = left.pop(0)
+            if chosen is not None and isinstance(chosen.type, WordType) and (not isinstance(type_, Integer) or type_.type != chosen.type):
+                raise InputError(f"parameter '{own}' of {name} is no {chosen.type}, which callers pass", place=self.functions[name], hint="declare it unsigned long")
+            given.append(chosen)
+        for q in left:
+            notes.append(f"{name} does not take '{q.name}', which its callers pass")
+        return self.read(name, signature, given, parameters, role, tuple(notes)).procedure
+
+    def read(self, name: str, signature: Signature, given: list[p.Parameter | None], parameters: tuple[p.Parameter, ...], role: str, notes: tuple[str, ...]) -> Followed:
+        """Read the body of ``name``; ``given`` says for each of its parameters what is passed, if anything known is."""
+        syntax, depends = self.parsed(name)
+        segment = self.segments[name]
+        reader = Statements(self, syntax, result=signature.result)
+        for q in parameters:
+            reader.declared.add(q.name)
+            reader.stored[q.name] = q.type
+        for (own, type_), passed in zip(signature.parameters, given, strict=True):
+            reader.declared.discard(passed.name if passed else own)
+            local = reader.declare(passed.name if passed is not None else own, type_)
+            reader.scopes[0][own] = local
+            assert reader.state is not None
+            if passed is None:
+                reader.state[local.name] = unknown(f"parameter '{own}' of {name}, of which nothing is known", type_)
+            elif isinstance(type_, Integer) and passed.type in (type_.word, BOOL):
+                kept = passed.type == type_.type
+                reader.state[local.name] = Value(type_ if kept else Other("a token of the machine"), var(passed.name, passed.type))
+            else:
+                reader.state[local.name] = Value(Other(f"parameter '{own}'"), var(passed.name, passed.type))
+        self._stack.append(name)
+        try:
+            body = reader.body(part(syntax.root, "body"))
+        finally:
+            self._stack.pop()
+        known = isinstance(signature.result, Integer) and not reader.unknown_result
+        result = signature.result.type if known and isinstance(signature.result, Integer) else None
+        procedure = p.Procedure(name, parameters, segment.place, lambda: body, result, role, "")
+        names = frozenset(t.text for t in segment.tokens if t.kind == "name")
+        self._read[procedure] = _Read(segment, (*notes, *reader.notes), depends, tuple(reader.callees), names)
+        return Followed(procedure, segment.origin is not self.own)
+
+
+@_guarded
+def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | None = None, assume_no_tlb_effect: Sequence[str] = ()) -> CUnit:
+    """Read a C file. ``defines`` are the names that ``-D`` gives (an empty value counts as none).
+
+    Raises ``InputError``, with its place, for text that cannot be taken apart; what stands inside a
+    function is looked at when that function is asked for.
+    """
+    preprocessor = Preprocessor(dict(defines or {}))
+    for header in profile.headers:
+        preprocessor.add(header)
+    before = len(preprocessor.tokens)
+    text = Text(source)
+    preprocessor.add(text)
+    found: dict[str, Segment] = {}
+    types: dict[str, CType] = {}
+    damage = None
+    ends_in_gap = any(g.before >= len(source.lines) for g in source.gaps)
+    for tokens, closing in ((preprocessor.tokens[:before], False), (preprocessor.tokens[before:], ends_in_gap)):
+        for segment in segments(tokens, closing):
+            _typedef(segment.tokens, types)
+            damage = damage or segment.damage
+            if segment.name and segment.name in found and found[segment.name].origin is segment.origin:
+                segment.damage = InputError(f"there are two functions '{segment.name}'", place=segment.place, hint="the configuration may leave both in: give -D NAME")
+            if segment.name:
+                found[segment.name] = segment
+    assumed = frozenset("".join(n.split()) for n in assume_no_tlb_effect)
+    return CUnit(source, profile, assumed, preprocessor, found, text, types, damage)
+
+
+def _typedef(tokens: list[Token], types: dict[str, CType]) -> None:
+    """Learn the type that a ``typedef`` names, if it is an integer."""
+    if len(tokens) < 4 or tokens[0].text != "typedef" or tokens[-1].text != ";" or tokens[-2].kind != "name":
+        return
+    words = [t.text for t in tokens[1:-2] if t.text not in NOISE]
+    first: Any = types.get(words[0]) if len(words) == 1 else None
+    found = first or integer_type(words)
+    if isinstance(found, Integer):
+        types[tokens[-2].text] = found
+
+
+__all__ = ["CUnit", "read_unit"]
