@@ -62,10 +62,15 @@ def code(e: Expr, names: Mapping[str, str]) -> str:
 
 
 class Compiled:
-    """A transition system as Python functions over tuples of control values and entry masks."""
+    """A transition system as Python functions over tuples of control values and entry masks.
 
-    def __init__(self, system: TransitionSystem) -> None:
+    ``content``: rules may ask for one entry of a cache, by ``content_bit``, and fills are closed
+    under what they enable.
+    """
+
+    def __init__(self, system: TransitionSystem, *, content: bool = False) -> None:
         self.system = system
+        self.content = content
         self.variables = [v.name for v in system.control]
         self.position = {name: i for i, name in enumerate(self.variables)}
         self.entries = list(system.entries()) or [{}]
@@ -240,14 +245,17 @@ class Compiled:
         return rebuild_node(e, tuple(self._punch(a, holes) for a in e.args))
 
     def _mask_names(self, step: Step | None, state: str) -> dict[str, str]:
-        return self._names(step, state) | {n: f"m{i}" for i, n in enumerate(self.entry_variables)}
+        names = self._names(step, state) | {n: f"m{i}" for i, n in enumerate(self.entry_variables)}
+        if self.content:
+            names |= {content_bit(n, i): f"(m{j} >> {i} & 1)" for j, n in enumerate(self.entry_variables) for i in range(len(self.entries))}
+        return names
 
     def _unpack(self) -> str:
         return "".join(f"m{i}, " for i in range(len(self.entry_variables)))
 
     def _fill_function(self) -> Callable[[State, Masks], Masks]:
         """Entries that may appear in state ``s``: the saturated closure."""
-        lines = ["def fill(s, m):", f"    {self._unpack()} = m" if self.entry_variables else "    pass"]
+        lines = ["def fill_once(s, m):", f"    {self._unpack()} = m" if self.entry_variables else "    pass"]
         for i, fill in enumerate(self.system.fills):
             names = self._mask_names(None, "s")
             lines.append(f"    f{i} = {self.mask(fill.when, names)}")
@@ -259,16 +267,40 @@ class Compiled:
                 j = self.entry_variables.index(name)
                 lines.append(f"    m{j} = n{j}")
         lines.append(f"    return ({self._unpack()})" if self.entry_variables else "    return ()")
-        made: Callable[[State, Masks], Masks] = self._compile("\n".join(lines), "fill")
-        return made
+        once: Callable[[State, Masks], Masks] = self._compile("\n".join(lines), "fill_once")
+        if not self.content:
+            return once
 
-    def fillable(self, cpu_fill: int, s: State) -> int:
+        def closed(s: State, m: Masks) -> Masks:
+            while (filled := once(s, m)) != m:
+                m = filled
+            return m
+
+        return closed
+
+    def fillable(self, cpu_fill: int, s: State, m: Masks) -> int:
         """The mask of entries that a walk may create on one CPU now."""
         key = f"fillable_{cpu_fill}"
         if key not in self._atoms:
             names = self._mask_names(None, "s")
-            self._compile(f"def {key}(s):\n    return {self.mask(self.system.fills[cpu_fill].when, names)}", key)
-        made: int = self._atoms[key](s)
+            unpack = f"    {self._unpack()} = m\n" if self.entry_variables else ""
+            self._compile(f"def {key}(s, m):\n{unpack}    return {self.mask(self.system.fills[cpu_fill].when, names)}", key)
+        made: int = self._atoms[key](s, m)
+        return made
+
+    def used(self, step: Step) -> Callable[[State, tuple[int, ...], Masks], int]:
+        """Whether the entry that ``step`` goes through is cached; 1 for a step that uses none."""
+        key = f"used_{step.index}"
+        if key not in self._atoms:
+            if not step.used:
+                return lambda s, p, m: 1
+            assert step.cpu is not None
+            fields = [v.name for v in self.system.entry_fields]
+            self._atoms["NUMBER"] = {tuple(e[n] for n in fields): i for i, e in enumerate(self.entries)}
+            names = self._mask_names(step, "s")
+            entry = "".join(f"{code(e, names)}, " for e in step.used)
+            self._compile(f"def {key}(s, p, m):\n    {self._unpack()} = m\n    return {names[self.system.cached[step.cpu]]} >> NUMBER[{entry}] & 1", key)
+        made: Callable[[State, tuple[int, ...], Masks], int] = self._atoms[key]
         return made
 
     def moved(self, step: Step) -> Callable[[State, tuple[int, ...], Masks], Masks] | None:
@@ -325,6 +357,11 @@ class Compiled:
     def on_check(self, handler: Callable[[int], None]) -> None:
         """Called with a step's index when a check of the model fails."""
         self._atoms["raise_check"] = handler
+
+
+def content_bit(name: str, entry: int) -> str:
+    """What a rule calls the entry variable ``name`` of the entry with this number, whichever one it looks at."""
+    return f"{name}#{entry}"
 
 
 class _Lookup(dict[tuple[int, ...], int]):

@@ -11,11 +11,13 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from tlbcheck.engines.compile import Compiled, Masks, State
 from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
 from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import LEVELS
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
 
@@ -53,6 +55,7 @@ class Tracked:
         limit: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        system.require_apart()
         self.system = system
         self.compiled = Compiled(system)
         self.compiled.on_check(self._check_failed)
@@ -71,8 +74,12 @@ class Tracked:
         self._frames = [[position[n] for n in system.case_frames[level].values()] for level in reversed(LEVELS) if level in system.case_frames]
         self._plans: dict[int, _Plan] = {}
         self._spread: dict[Bits, Masks] = {}
+        self._pieces: dict[tuple[bool, object, Masks], tuple[tuple[Bits, int], ...]] = {}
+        reads = {n for f in system.fills for e in (f.when, *f.updates.values()) for n in variables(e)}
+        asked = [position[n] for n in reads if n in position]
+        self._fill_reads: Callable[[State], object] = itemgetter(*asked) if asked else lambda s: ()
         self.transitions = 0
-        self.finished = True
+        self.finished, self.interrupted, self.depth, self.stopped = True, False, 0, ""
 
     def _check_failed(self, index: int) -> None:
         check = self.system.steps[index].checks[0]
@@ -80,13 +87,19 @@ class Tracked:
 
     # -- search
 
-    def run(self) -> EngineResult:
-        """Visit everything that is reachable."""
+    def run(self, *, interruptible: bool = False) -> EngineResult:
+        """Visit everything that is reachable; if ``interruptible``, after Ctrl-C, tell what was visited so far."""
         # Millions of small tuples that all stay: collecting cycles among them only costs time.
         collecting = gc.isenabled()
         gc.disable()
+        began = time.perf_counter()
         try:
             return self._run()
+        except KeyboardInterrupt:
+            if not interruptible:
+                raise
+            self.finished, self.interrupted, self.stopped = False, True, f"interrupted with {len(self.reached):,} control states at depth {self.depth}"
+            return self.result(time.perf_counter() - began, self.depth)
         finally:
             if collecting:
                 gc.enable()
@@ -106,10 +119,11 @@ class Tracked:
                 self.order[s] = len(self.order)
                 self.history[s] = []
             for bits, mask in news.items():
-                new = mask & ~known.get(bits, 0)
+                had = known.get(bits, 0)
+                new = mask & ~had
                 if not new:
                     continue
-                known[bits] = known.get(bits, 0) | new
+                known[bits] = had | new
                 self.history[s].append((depth, bits, new))
                 waiting = into.setdefault(s, {})
                 waiting[bits] = waiting.get(bits, 0) | new
@@ -167,11 +181,12 @@ class Tracked:
                     reported = time.perf_counter()
                     self.progress(len(self.reached), depth)
                 if self.limit is not None and len(self.reached) > self.limit:
-                    self.finished = False
+                    self.finished, self.stopped = False, f"stopped at the limit of {self.limit} control states"
                     following = {}
                     break
             frontier = following
             depth += 1
+            self.depth = depth
         return self.result(time.perf_counter() - began, depth)
 
     def note(self, name: str, clause: str, case: tuple[int, ...], depth: int, s: State | None, bits: Bits, entry: int, index: int | None, chosen: tuple[int, ...], t: State) -> None:
@@ -202,7 +217,14 @@ class Tracked:
         """The entries of ``mask`` by the values that their variables have in ``masks``."""
         parts: list[tuple[Bits, int]] = [((), mask)]
         for m in masks:
-            parts = [((*bits, b), p & (m if b else ~m)) for bits, p in parts for b in (0, 1) if p & (m if b else ~m)]
+            following: list[tuple[Bits, int]] = []
+            for bits, p in parts:
+                yes = p & m
+                if yes != p:
+                    following.append(((*bits, 0), p ^ yes))
+                if yes:
+                    following.append(((*bits, 1), yes))
+            parts = following
         return dict(parts)
 
     def initial_bits(self, s: State) -> dict[Bits, int]:
@@ -227,15 +249,20 @@ class Tracked:
         if moved is None and not refills:
             return news
         made: dict[Bits, int] = {}
-        fill = self.compiled.fill
+        seen = self._fill_reads(t) if refills else ()
         for bits, mask in news.items():
             masks = self.spread(bits)
             if moved is not None:
                 masks = moved(s, chosen, masks)
-            if refills:
-                masks = fill(t, masks)
-            for after, part in self.split(masks, mask).items():
-                made[after] = made.get(after, 0) | part
+            # What becomes of every entry depends on little, and comes again and again.
+            pieces = self._pieces.get((refills, seen, masks))
+            if pieces is None:
+                filled = self.compiled.fill(t, masks) if refills else masks
+                pieces = self._pieces[refills, seen, masks] = tuple(self.split(filled, self.compiled.all).items())
+            for after, piece in pieces:
+                part = piece & mask
+                if part:
+                    made[after] = made.get(after, 0) | part
         return made
 
     def result(self, seconds: float, depth: int) -> EngineResult:
@@ -260,7 +287,7 @@ class Tracked:
             seconds=seconds,
             fired=fired,
             steps_fired=frozenset(self.fired_steps),
-            reason="" if self.finished else f"stopped at the limit of {self.limit} control states",
+            reason=self.stopped,
             cached_entries=ever.bit_count() if self.system.cached else None,
         )
 

@@ -2,7 +2,8 @@
 
 Tracking one arbitrary entry with saturated fills (``engines.explicit``) rests on an argument:
 entries do not meet, a larger content never hides a violation. Here nothing rests on it, so that
-tests can hold the two against each other. Exponential with free fills: for small models.
+tests can hold the two against each other, and models whose entries do meet (``entry2`` in rules,
+steps that go through the cache) have an engine. Exponential with free fills: for small models.
 """
 
 from __future__ import annotations
@@ -12,20 +13,48 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tlbcheck.engines.compile import Compiled, Masks, State
-from tlbcheck.engines.trace import EngineResult, Violation
+from tlbcheck.engines.compile import Compiled, Masks, State, content_bit
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
+from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.errors import InputError
+from tlbcheck.lang.expr import Expr, const, or_, substitute, var, variables
+from tlbcheck.system.slots import first_name, mentions, of_entry
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
 
 Node = tuple[State, Masks]
 BadTest = tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]]
+Came = tuple[Node | None, int, tuple[int, ...]]
+"""From which state by which step (-1: the cache by itself); without one, a start and its number."""
+
+
+def literal(system: TransitionSystem) -> TransitionSystem:
+    """``entry2`` in a rule written out: the rule holds if it holds for one of all entries."""
+    entries = list(system.entries())
+
+    def written(e: Expr) -> Expr:
+        if not mentions(e, 2):
+            return e
+        others = {n: v for n, v in variables(e).items() if of_entry(n, 2)}
+
+        def value(name: str, v: Expr, i: int) -> Expr:
+            first = first_name(name)
+            return var(content_bit(first, i), v.type) if name.endswith("]") else const(entries[i][first], v.type)
+
+        return or_(*(substitute(e, {n: value(n, v, i) for n, v in others.items()}) for i in range(len(entries))))
+
+    return replace(
+        system,
+        fills=tuple(replace(f, when=written(f.when)) for f in system.fills),
+        steps=tuple(replace(s, bads=tuple(replace(b, when=written(b.when)) for b in s.bads)) for s in system.steps),
+        invariants=tuple(replace(b, when=written(b.when)) for b in system.invariants),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Cpu:
     """One CPU's cache among the masks: ``cached`` is where its content is, ``own`` what goes with an entry, and its value then."""
 
-    fillable: Callable[[State], int]
+    fillable: Callable[[State, Masks], int]
     fill: Callable[[State, Masks], Masks]
     cached: int
     own: tuple[tuple[int, int], ...]
@@ -41,16 +70,17 @@ class _Full:
     """Breadth first over (control, content of all caches), one layer for each number of steps."""
 
     def __init__(self, system: TransitionSystem, free: bool, limit: int | None) -> None:
-        self.system, self.free, self.limit = system, free, limit
-        self.compiled = c = Compiled(system)
+        self.system, self.free, self.limit = literal(system), free, limit
+        self.compiled = c = Compiled(self.system, content=True)
         c.on_check(self._check_failed)
-        self.steps: list[tuple[Callable[[State, tuple[int, ...], Masks], Masks] | None, list[BadTest]]] = [(c.moved(s), c.step_bads(s)) for s in system.steps]
+        self.steps = [(c.moved(s), c.step_bads(s), c.used(s)) for s in self.system.steps]
         self.state_bads = c.state_bads()
         self.cpus = [self._cpu(i) for i in range(len(system.fills))]
         self.edges: dict[State, list[tuple[int, tuple[int, ...], State]]] = {}
         self.seen: set[Node] = set()
-        self.found: dict[tuple[str, str], int] = {}
-        self.steps_fired: set[int] = set()
+        self.came: dict[Node, Came] = {}
+        self.found: dict[tuple[str, str], tuple[int, Node, Came | None]] = {}
+        self.steps_fired: dict[int, int] = {}
         self.transitions = 0
 
     def _check_failed(self, index: int) -> None:
@@ -60,10 +90,10 @@ class _Full:
     def _cpu(self, index: int) -> _Cpu:
         """The moves of one CPU's cache; its fills alone, compiled apart from the other CPUs'."""
         fill, c, steps = self.system.fills[index], self.compiled, tuple[Step, ...]()
-        alone = Compiled(replace(self.system, fills=(fill,), steps=steps, initial=steps))
+        alone = Compiled(replace(self.system, fills=(fill,), steps=steps, initial=steps), content=True)
         prefix = f"cpu{fill.cpu}."
         own = tuple((i, v.initial) for i, v in enumerate(self.system.entry_variables) if v.name.startswith(prefix))
-        return _Cpu(lambda s: c.fillable(index, s), alone.fill, c.entry_variables.index(self.system.cached[fill.cpu]), own)
+        return _Cpu(lambda s, m: c.fillable(index, s, m), alone.fill, c.entry_variables.index(self.system.cached[fill.cpu]), own)
 
     # -- what a cache does by itself
 
@@ -78,7 +108,7 @@ class _Full:
         """One fill or one eviction of one entry; neither costs a step."""
         for cpu in self.cpus:
             filled, held = cpu.fill(s, m), m[cpu.cached]
-            for bit in _bits(cpu.fillable(s) & ~held):
+            for bit in _bits(cpu.fillable(s, m) & ~held):
                 yield tuple((new & bit) | (old & ~bit) for old, new in zip(m, filled, strict=True))
             for bit in _bits(held):
                 left = list(m)
@@ -98,9 +128,11 @@ class _Full:
             s, m = node
             for bad, test in self.state_bads:
                 if test(s, (), m):
-                    self.note(bad, depth)
+                    self.note(bad, depth, node, None)
             if self.free:
-                waiting += [(s, other) for other in self.by_itself(s, m)]
+                for other in self.by_itself(s, m):
+                    self.came.setdefault((s, other), (node, -1, ()))
+                    waiting.append((s, other))
         return layer
 
     # -- search
@@ -108,14 +140,16 @@ class _Full:
     def over(self) -> bool:
         return self.limit is not None and len(self.seen) >= self.limit
 
-    def note(self, bad: Bad, depth: int) -> None:
-        """Layers come by depth, so that the first violation is a shallowest one."""
-        self.found.setdefault((bad.property, bad.clause), depth)
+    def note(self, bad: Bad, depth: int, node: Node, last: Came | None) -> None:
+        """Layers come by depth, so that the first violation is a shallowest one; ``last`` is the step that is it, if one is."""
+        self.found.setdefault((bad.property, bad.clause), (depth, node, last))
 
     def starts(self) -> Iterator[Node]:
         """The largest content; evictions, where there are any, reach every smaller one."""
-        for _, _, s in self.compiled.initial_states():
-            yield s, self.settled(s, self.compiled.initial_cached(s))
+        for index, chosen, s in self.compiled.initial_states():
+            node = s, self.settled(s, self.compiled.initial_cached(s))
+            self.came.setdefault(node, (None, index, chosen))
+            yield node
 
     def successors(self, node: Node, depth: int) -> Iterator[Node]:
         s, m = node
@@ -123,13 +157,17 @@ class _Full:
         if edges is None:
             edges = self.edges[s] = self.compiled.successors(s)
         for index, chosen, t in edges:
-            moved, bads = self.steps[index]
+            moved, bads, used = self.steps[index]
+            if not used(s, chosen, m):
+                continue
+            after = t, self.settled(t, m if moved is None else moved(s, chosen, m))
             for bad, test in bads:
                 if test(s, chosen, m):
-                    self.note(bad, depth)
+                    self.note(bad, depth, after, (node, index, chosen))
             self.transitions += 1
-            self.steps_fired.add(index)
-            yield t, self.settled(t, m if moved is None else moved(s, chosen, m))
+            self.steps_fired[index] = self.steps_fired.get(index, 0) + 1
+            self.came.setdefault(after, (node, index, chosen))
+            yield after
 
     def run(self) -> EngineResult:
         began = time.perf_counter()
@@ -141,17 +179,43 @@ class _Full:
             following = {node for here in layer for node in self.successors(here, depth)}
             layer = self.closed(following - self.seen, depth)
         finished = not self.over()
+        fired: dict[tuple[str, str], int] = {}
+        for index, count in self.steps_fired.items():
+            for event in self.system.steps[index].events:
+                fired[event.kind, event.name] = fired.get((event.kind, event.name), 0) + count
         return EngineResult(
             engine="full-free" if self.free else "full",
             complete=finished,
             bound=depth,
-            violations=[Violation(name, clause, (), at) for (name, clause), at in self.found.items()],
+            violations=[Violation(name, clause, (), at, self.trace(node, last)) for (name, clause), (at, node, last) in self.found.items()],
+            fired=fired,
             states=len(self.seen),
             transitions=self.transitions,
             seconds=time.perf_counter() - began,
             steps_fired=frozenset(self.steps_fired),
             reason="" if finished else f"stopped at the limit of {self.limit} states",
         )
+
+    # -- traces
+
+    def trace(self, node: Node, last: Came | None) -> Trace:
+        """The run by which ``node`` was first reached, ``last`` being its last step if given. It follows no single entry."""
+        names = [v.name for v in self.system.control]
+        cached = dict.fromkeys(self.compiled.entry_variables, 0)
+
+        def state(at: Node) -> TraceState:
+            return TraceState(dict(zip(names, map(int, at[0]), strict=True)), cached)
+
+        steps: list[TraceStep] = []
+        before, index, chosen = last or self.came[node]
+        while before is not None:
+            if index >= 0:
+                step = self.system.steps[index]
+                steps.append(TraceStep(step, dict(zip((q.name for q in step.parameters), map(int, chosen), strict=True)), state(node)))
+            node = before
+            before, index, chosen = self.came[node]
+        start = self.system.initial[index]
+        return Trace(start, dict(zip((q.name for q in start.parameters), map(int, chosen), strict=True)), state(node), {}, tuple(reversed(steps)))
 
 
 def explore_full(system: TransitionSystem, *, fills: Literal["saturated", "free"], limit: int | None = None) -> EngineResult:

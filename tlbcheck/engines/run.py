@@ -1,21 +1,21 @@
 """Runs the engines on a model, holds them against each other and against replay.
 
-z3 runs in a child process with limits of its own. While both run, the explicit engine's result
-may tell the bounded search how deep it has to look: as deep as the deepest shortest violation.
+Solvers run in child processes with limits of their own. While they run, the explicit engine's
+result tells the bounded search how deep it has to look, and the proof engine what may be invariant.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import os
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tlbcheck.engines.child import Child, Unanswered
 from tlbcheck.engines.explicit import Tracked
+from tlbcheck.engines.literal import LARGE, LITERAL, agree, explore_literally, explore_saturated, explore_tracked
+from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import evaluate
@@ -23,19 +23,40 @@ from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
+from tlbcheck.system.sufficiency import FULL, Sufficiency, declared, represented, undecided
 from tlbcheck.system.transition_system import TransitionSystem
 
-ENGINES = ("explicit", "bmc")
+ENGINES = ("explicit", "bmc", "pdr")
+"""The engines that are used unless others are named."""
+OPTIONAL = ("abc",)
+"""Engines that need a program which is not a part of tlbcheck."""
 _DEEPEST = 10_000
+_CROSS_CHECK = 10
+"""How deep the bounded search looks where every property is proved by enumeration and by an
+invariant: deeper than any shortest violation of the library's models, to show that it, too, sees
+runs as the others do. It cannot confirm a proof, and would take nearly all of the time."""
+_PROVING = 60.0
+"""Seconds for the proof engine where the explicit engine has decided everything already."""
+_PROPOSING = 50_000
+"""Control states that the proof engine, used alone, enumerates to get proposals."""
+_DECIDED = ("not-applicable", "violated", "proved", "bounded", "unknown")
+_DECIDING = 20.0
+"""Seconds for deciding how many entries are enough."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``seconds`` and ``memory`` (bytes) bound each child process; ``states`` the explicit engine's control states."""
+    """``seconds`` and ``memory`` (bytes) bound each child process; ``states`` the states of engines that enumerate.
+
+    ``memory`` bounds these too. They use so many ``threads``; ``symmetry`` lets them keep one of
+    several states that differ in the order of interchangeable CPUs only.
+    """
 
     seconds: float = 600.0
     memory: int = 8 << 30
     states: int | None = None
+    threads: int = 1
+    symmetry: bool = True
 
 
 @dataclass
@@ -62,6 +83,8 @@ class ModelResult:
     seconds: float
     search: Tracked | None = None
     blame: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    decided: Sufficiency = field(default_factory=lambda: Sufficiency(1, (), ()))
+    proofs: Sequence[EngineResult] = ()
 
     def __getitem__(self, name: str) -> PropertyResult:
         for r in self.results:
@@ -76,6 +99,7 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
     assert trace is not None
     shared = [v.name for v in system.control if is_shared(v.name, system) and v.name in trace.initial.control]
     cached = list(system.cached.items())
+    one = bool(trace.tracked) and system.slots == 1
 
     def told(before: State, s: TraceStep) -> Told:
         scope = {**before.control, **s.choices}
@@ -85,7 +109,7 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
             s.step.action,
             tuple(evaluate(e, scope) for _, _, e in s.step.choices),
             {n: s.after.control[n] for n in shared},
-            tuple(c for c, n in cached if s.after.entry[n]) if trace.tracked and cached else None,
+            tuple(c for c, n in cached if s.after.entry[n]) if one and cached else None,
         )
 
     befores = [trace.initial, *(s.after for s in trace.steps)]
@@ -96,8 +120,9 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
         case={f"case.{c.name}": trace.initial.control.get(f"case.{c.name}", c.domain[0]) for c in system.model.cases},
         start_choices=tuple(evaluate(e, start_scope) for _, _, e in trace.start.choices),
         initial={n: trace.initial.control[n] for n in shared},
-        tracked=tuple(trace.tracked[v.name] for v in system.entry_fields) if trace.tracked else None,
-        tracked_at_start=tuple(c for c, n in cached if trace.initial.entry[n]),
+        tracked=tuple(trace.tracked[v.name] for v in system.entry_fields) if one else None,
+        tracked_at_start=tuple(c for c, n in cached if one and trace.initial.entry[n]),
+        everything=bool(cached) and not one,
         steps=tuple(told(b, s) for b, s in zip(befores, trace.steps, strict=False)),
         first=first,
     )
@@ -117,8 +142,16 @@ def confirm(system: TransitionSystem, violation: Violation, engine: str, *, firs
 
     ``first``: the trace is a shortest one, so nothing may break the property earlier.
     """
+    assert violation.trace is not None
+    loop = violation.trace.loop
     try:
-        replay(system.model, system.properties, story(system, violation, first=first))
+        if loop is None:
+            replay(system.model, system.properties, story(system, violation, first=first))
+        else:
+            from tlbcheck.replay.lasso import replay_lasso
+
+            pending = next(e for q in system.properties if q.name == violation.property for clause, e in q.liveness if clause == violation.clause)
+            replay_lasso(system.model, story(system, violation), pending, loop)
     except ReplayError as error:
         raise InternalError(f"{system.model.name}, {violation.property}: the trace of engine {engine} does not replay: {error}") from None
 
@@ -146,72 +179,66 @@ def _unpacked(result: EngineResult, system: TransitionSystem) -> EngineResult:
     return result
 
 
-def _child(connection: Any, system: TransitionSystem, bound: int, stop: Any, limits: Limits) -> None:
-    try:
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        memory = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
-        from tlbcheck.engines.bmc import Bounded
+class EngineChild:
+    """A solver engine at work in a process of its own. It sees the slice of the system; where it fails, its result says why."""
 
-        connection.send(_packed(Bounded(system).run(bound, stop=lambda: stop.value)))
-    except MemoryError:
-        connection.send(f"out of memory ({limits.memory >> 20} MiB)")
-    except InternalError as error:
-        connection.send(error)
-    except Exception as error:  # a solver may fail in any way; the parent says so and goes on
-        connection.send(f"z3 failed: {type(error).__name__}: {error}")
-    finally:
-        connection.close()
-        os._exit(0)
+    def __init__(self, name: str, system: TransitionSystem, work: Callable[[TransitionSystem], EngineResult], limits: Limits, seconds: float | None = None) -> None:
+        self.name, self.system = name, slice_system(system)
+        self.child = Child(lambda: _packed(work(self.system)), seconds=limits.seconds if seconds is None else seconds, memory=limits.memory)
+
+    def result(self) -> EngineResult:
+        try:
+            return _unpacked(self.child.result(), self.system)
+        except Unanswered as error:
+            return EngineResult(self.name, complete=False, bound=-1, reason=str(error))
+
+    def close(self) -> None:
+        self.child.close()
 
 
-class BoundedChild:
-    """The z3 engine in a process of its own; killed when its time is over."""
+class BoundedChild(EngineChild):
+    """The bounded search. It goes on until it is told how deep to look, at most to ``bound``."""
 
     def __init__(self, system: TransitionSystem, bound: int, limits: Limits) -> None:
-        context = multiprocessing.get_context("fork")
-        self.system = slice_system(system)
-        self.bound, self.limits = bound, limits
-        self.stop = context.Value("i", bound, lock=False)
-        self.began = time.perf_counter()
-        self.connection, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_child, args=(theirs, self.system, _DEEPEST, self.stop, limits), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.stop = stop = multiprocessing.get_context("fork").Value("i", bound, lock=False)
+
+        def work(small: TransitionSystem) -> EngineResult:
+            from tlbcheck.engines.bmc import Bounded
+
+            return Bounded(small).run(_DEEPEST, stop=lambda: int(stop.value))
+
+        super().__init__("bmc", system, work, limits)
 
     def stop_at(self, depth: int) -> None:
         """How deep to search after all: as deep as another engine's violations, where there are any."""
         self.stop.value = depth
 
     def result(self) -> EngineResult:
-        left = self.limits.seconds - (time.perf_counter() - self.began)
-        failed = EngineResult("bmc", complete=False, bound=-1)
-        try:
-            if not self.connection.poll(max(left, 0)):
-                failed.reason = f"z3 did not finish in {self.limits.seconds:g} s"
-                return failed
-            answer = self.connection.recv()
-        except EOFError:
-            self.process.join(5)
-            failed.reason = f"the z3 process died (exit status {self.process.exitcode})"
-            return failed
-        finally:
-            self.close()
-        if isinstance(answer, InternalError):
-            raise answer
-        if isinstance(answer, str):
-            failed.reason = answer
-            return failed
-        return _unpacked(answer, self.system)
-
-    def close(self) -> None:
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
-        self.connection.close()
+        made = super().result()
+        # How much deeper it got before it was told is a matter of luck.
+        made.bound = min(made.bound, self.stop.value)
+        return made
 
 
-# -- both together
+def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, limits: Limits) -> EngineChild:
+    def work(small: TransitionSystem) -> EngineResult:
+        if name == "abc":
+            from tlbcheck.engines.abc import run_abc
+
+            return run_abc(small, seconds)
+        from tlbcheck.engines.proof import unbounded
+
+        found = search
+        if found is None:
+            found = Tracked(small, limit=limits.states or _PROPOSING)
+            found.run()
+        return unbounded(small, found if found.finished else None, seconds)
+
+    seconds = limits.seconds if search is None or not search.finished else min(limits.seconds, _PROVING)
+    return EngineChild(name, system, work, limits)
+
+
+# -- all together
 
 
 def check(
@@ -225,6 +252,7 @@ def check(
     cases: bool = True,
     recheck: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    packed_progress: Callable[[Progress], None] | None = None,
     meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
 ) -> ModelResult:
     """Check ``properties`` on ``model`` with each of ``engines``; see the module.
@@ -232,43 +260,147 @@ def check(
     ``depth`` bounds z3's search (default: the model's own), ``every_case`` makes a trace for each
     distinct case instead of one for each property. Without ``cases`` none are told apart, which
     is quicker and as good for verdicts. With ``recheck`` the replay interpreter visits every
-    configuration of the procedures too, on the literal TLB, and has to agree. ``meanwhile`` gets the explicit engine's result
+    configuration of the procedures too, on the literal TLB, and has to agree; it always does so where
+    entries may depend on each other. ``meanwhile`` gets the explicit engine's result
     while z3 still searches; what it returns becomes ``blame``. Raises ``InputError`` for what is wrong with
     the model and ``InternalError`` if engines or replay disagree.
     """
-    unknown = [e for e in engines if e not in ENGINES]
-    if unknown or not engines:
-        raise InputError(f"unknown engine '{', '.join(unknown)}'", hint=f"engines are {' and '.join(ENGINES)}")
+    _known(engines)
     began = time.perf_counter()
     limits = limits or Limits()
     system = lower(model, properties)
+    if any(e in LITERAL for e in engines):
+        others = [e for e in engines if e not in LITERAL]
+        rest = check(model, properties, engines=others, depth=depth, limits=limits, cases=cases, recheck=recheck, progress=progress) if others else None
+        return _by_literal_caches(system, [e for e in engines if e in LITERAL], limits, began, packed_progress, rest)
+    decided = how_many_entries(system, limits)
+    # Where entries may meet, every engine rests on what z3 decided, or there is but one: the interpreter does not.
+    recheck = recheck or system.meeting
+    system = represented(system, decided)
+    if decided.entries == FULL:
+        return _literal(system, decided, engines, limits, began, recheck=recheck)
     if not cases:
         system = slice_system(system)
     bound = model.depth if depth is None else depth
     child = BoundedChild(system, bound, limits) if "bmc" in engines else None
+    provers: list[EngineChild] = []
     explicit = bmc = search = None
     blame: Mapping[int, Mapping[str, Any]] = {}
     try:
         if "explicit" in engines:
-            search = Tracked(system, limit=limits.states, progress=progress)
-            explicit = search.run()
+            search, explicit = _tracked(system, limits, progress, packed_progress)
             if child is not None and explicit.complete:
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
-                child.stop_at(max(depths) if depths else bound)
+                child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound)
+        provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines]
+        if search is None and explicit is not None:
+            for v in explicit.violations:
+                confirm(system, v, "explicit")
+        if search is not None and explicit is not None:
             _add_traces(system, search, explicit, every_case)
-            if meanwhile is not None:
+            if meanwhile is not None and decided.entries == 1:
                 blame = meanwhile(system, explicit)
+            _add_lassos(system, search, explicit)
+        proofs = [p.result() for p in provers]
         if child is not None:
             bmc = child.result()
-            for v in bmc.violations:
-                confirm(system, v, "bmc")
+        for r in (bmc, *proofs):
+            for v in r.violations if r is not None else ():
+                confirm(system, v, r.engine if r is not None else "")
     finally:
-        if child is not None:
-            child.close()
-    results = [_combine(system, p, explicit, bmc) for p in properties]
+        for c in (child, *provers):
+            if c is not None:
+                c.close()
+    found = [r for r in (explicit, bmc, *proofs) if r is not None]
+    _finite_runs_only(system, [r for r in found if r is not explicit])
+    agree(model.name, found)
+    results = [_combine(system, p, found) for p in properties]
     if recheck:
         _recheck(system, results)
-    return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame)
+    return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs)
+
+
+def _tracked(
+    system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None
+) -> tuple[Tracked | None, EngineResult]:
+    """The explicit engine, in Python; by tables where there are too many states for that, and then without a search to ask more of."""
+    # Cases and infinite runs need the graph, which tables do not keep.
+    tables = system.model.case is None and not system.liveness
+    limit = LARGE if tables and (limits.states is None or limits.states > LARGE) else limits.states
+    search = Tracked(system, limit=limit, progress=progress)
+    found = search.run(interruptible=True)
+    if found.complete or search.interrupted or limit == limits.states:
+        return search, found
+    large = explore_tracked(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=packed_progress)
+    if large is not None:
+        return None, large
+    search = Tracked(system, limit=limits.states, progress=progress)
+    return search, search.run(interruptible=True)
+
+
+def _known(engines: Sequence[str]) -> None:
+    """Refuse engines that do not exist, or whose program is not installed."""
+    every = (*ENGINES, *OPTIONAL, *LITERAL)
+    unknown = [e for e in engines if e not in every]
+    if unknown or not engines:
+        raise InputError(f"unknown engine '{', '.join(unknown)}'", hint=f"engines are {', '.join(every[:-1])} and {every[-1]}")
+    if "abc" in engines:
+        from tlbcheck.engines.abc import program
+
+        program()
+
+
+def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
+    """What z3 decides about ``system``, in a process of its own; what is true without it if that fails."""
+
+    def work() -> Sufficiency:
+        from tlbcheck.engines.sufficiency import decide
+
+        return decide(system)
+
+    child = Child(work, seconds=min(limits.seconds, _DECIDING), memory=limits.memory)
+    try:
+        made: Sufficiency = child.result()
+    except Unanswered as error:
+        return undecided(system, f"z3 {error}")
+    return made
+
+
+def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool) -> ModelResult:
+    """All verdicts where no number of tracked entries is enough: by the literal caches alone."""
+    if "explicit" in engines:
+        found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads)
+        for v in found.violations:
+            confirm(system, v, found.engine)
+        _finite_runs_only(system, [found])
+    else:
+        found = EngineResult(engines[0], complete=False, bound=-1, reason="only the explicit engine searches the literal caches")
+    results = [_combine(system, p, [found]) for p in system.properties]
+    if recheck:
+        _recheck(system, results)
+    return ModelResult(system.model, system, results, found, None, time.perf_counter() - began, decided=decided)
+
+
+def _by_literal_caches(system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelResult | None) -> ModelResult:
+    """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
+    results = []
+    for engine in engines:
+        found = explore_literally(engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress)
+        for v in found.violations:
+            confirm(system, v, engine)
+        _finite_runs_only(system, [found])
+        results.append(found)
+    agree(system.model.name, [*results, *(r for r in (rest.explicit, rest.bmc, *rest.proofs) if r is not None)] if rest is not None else results)
+    judged = []
+    for p in system.properties:
+        made = [_combine(system, p, [r]) for r in results] + ([rest[p.name]] if rest is not None else [])
+        best = min(made, key=lambda r: _DECIDED.index(r.verdict))
+        reasons = dict.fromkeys(r.reason for r in made)
+        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=all(r.vacuous for r in made)))
+    first = rest.explicit if rest is not None and rest.explicit is not None else results[0]
+    bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
+    numbers = rest.decided.dimensions if rest is not None else declared(system, "the caches are searched as they are") if system.cache else ()
+    return ModelResult(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=Sufficiency(FULL, (), numbers), proofs=proofs)
 
 
 def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResult, every_case: bool) -> None:
@@ -280,6 +412,23 @@ def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResul
             shortest = explicit.shortest(v.property)
             confirm(system, traced, "explicit", first=shortest is not None and v.depth == shortest.depth)
             explicit.violations[i] = traced
+
+
+def _add_lassos(system: TransitionSystem, search: Tracked, explicit: EngineResult) -> None:
+    """Runs that go on for ever, where the model has properties of such runs."""
+    if system.liveness and explicit.complete:
+        from tlbcheck.engines.liveness import lassos
+
+        for v in lassos(search):
+            confirm(system, v, "explicit")
+            explicit.violations.append(v)
+
+
+def _finite_runs_only(system: TransitionSystem, results: Sequence[EngineResult]) -> None:
+    """Say of engines that look for finite runs that they decide nothing about infinite ones."""
+    for r in results:
+        for b in system.liveness:
+            r.undecided[b.property] = "searches finite runs only; the explicit engine looks for runs that go on for ever"
 
 
 def _believable(system: TransitionSystem, explicit: EngineResult, name: str) -> Violation | None:
@@ -294,7 +443,7 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> Non
     from tlbcheck.replay import recheck
 
     began = time.perf_counter()
-    judged = [r for r in results if r.verdict in ("proved", "violated")]
+    judged = [r for r in results if r.verdict in ("proved", "violated") and not r.property.liveness]
     found = recheck.recheck(system.model, [r.property for r in judged])
     violated = {name for name, _ in found.violated}
     for r in judged:
@@ -305,40 +454,35 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> Non
         r.reason += f"; re-checked on {found.configurations:,} configurations by the replay interpreter"
 
 
-def _combine(system: TransitionSystem, q: Property, explicit: EngineResult | None, bmc: EngineResult | None) -> PropertyResult:
+def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyResult:
     if q.name in system.not_applicable:
         return PropertyResult(q, "not-applicable", system.not_applicable[q.name], {})
-    said: dict[str, dict[str, Any]] = {}
-    for r in (explicit, bmc):
-        if r is None:
-            continue
-        found = r.shortest(q.name)
-        mine: dict[str, Any] = {"verdict": r.verdict(q.name), "depth": found.depth if found else r.bound if r is bmc else None, "seconds": round(r.seconds, 3)}
-        if r is explicit:
-            mine |= {"states": r.states, "transitions": r.transitions, "entries_ever_cached": r.cached_entries}
-        if r.reason:
-            mine["reason"] = r.reason
-        said[r.engine] = mine
-    _agree(system.model.name, q.name, explicit, bmc)
+    said = {r.engine: _said(r, q.name) for r in results}
     verdicts = [s["verdict"] for s in said.values()]
     verdict = next(v for v in ("violated", "proved", "bounded", "unknown") if v in verdicts)
-    vacuous = explicit is not None and q.trigger is not None and not _fired(explicit, q)
-    violations = [v for r in (explicit, bmc) if r is not None for v in r.violations if v.property == q.name]
+    explicit = results[0] if results[0].states is not None else None
+    vacuous = explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)
+    violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
-    return PropertyResult(q, verdict, _reason(verdict, said, explicit, bmc), said, vacuous, sorted(violations, key=lambda v: v.depth))
+    return PropertyResult(q, verdict, _reason(verdict, said), said, vacuous, sorted(violations, key=lambda v: v.depth))
 
 
-def _agree(model: str, name: str, explicit: EngineResult | None, bmc: EngineResult | None) -> None:
-    if explicit is None or bmc is None:
-        return
-    mine, theirs = explicit.shortest(name), bmc.shortest(name)
-    if mine and theirs and mine.depth != theirs.depth:
-        raise InternalError(f"{model}, {name}: explicit finds a violation at depth {mine.depth}, z3 at depth {theirs.depth}")
-    if theirs and not mine and explicit.complete:
-        raise InternalError(f"{model}, {name}: z3 finds a violation at depth {theirs.depth}, explicit proves that there is none")
-    if mine and not theirs and not bmc.reason and bmc.bound >= mine.depth:
-        raise InternalError(f"{model}, {name}: explicit finds a violation at depth {mine.depth}, z3 finds none up to depth {bmc.bound}")
+def _said(r: EngineResult, name: str) -> dict[str, Any]:
+    """What one engine says of one property, as JSON has it."""
+    found = r.shortest(name)
+    verdict = r.verdict(name)
+    mine: dict[str, Any] = {"verdict": verdict, "depth": found.depth if found else None if r.complete or r.states is not None else r.bound, "seconds": round(r.seconds, 3)}
+    if r.states is not None:
+        mine |= {"states": r.states, "transitions": r.transitions, "entries_ever_cached": r.cached_entries}
+    if r.kept is not None:
+        mine["kept"] = r.kept
+    if name in r.invariants:
+        mine["clauses"] = len(r.invariants[name].never)
+    reason = r.reason or r.undecided.get(name, "")
+    if reason and verdict == "unknown":
+        mine["reason"] = reason
+    return mine
 
 
 def _fired(explicit: EngineResult, q: Property) -> bool:
@@ -346,15 +490,23 @@ def _fired(explicit: EngineResult, q: Property) -> bool:
     return any(kind == q.trigger.kind and (not q.trigger.name or q.trigger.name == name) for kind, name in explicit.fired)
 
 
-def _reason(verdict: str, said: Mapping[str, Mapping[str, Any]], explicit: EngineResult | None, bmc: EngineResult | None) -> str:
+def _reason(verdict: str, said: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     if verdict == "violated":
-        depths = {s["depth"] for s in said.values() if s["verdict"] == "violated"}
         agreed = [e for e, s in said.items() if s["verdict"] == "violated"]
-        parts.append(f"shortest run: {min(depths)} steps ({' and '.join(agreed)})")
-    elif verdict == "proved" and explicit is not None:
-        parts.append(f"all {explicit.states:,} reachable states visited")
-    if verdict != "violated" and bmc is not None and not bmc.reason:
-        parts.append(f"z3: none up to depth {bmc.bound}")
+        parts.append(f"shortest run: {min(said[e]['depth'] for e in agreed)} steps ({_listed(agreed)})")
+    for s in said.values():
+        if verdict == "proved" and s["verdict"] == "proved" and "states" in s:
+            kept = f" ({s['kept']:,} up to the order of CPUs)" if "kept" in s else ""
+            parts.append(f"all {s['states']:,} reachable states visited{kept}")
+    checked = {e: s["clauses"] for e, s in said.items() if "clauses" in s}
+    if checked:
+        parts.append("; ".join(f"invariant of {n} clauses ({e}) shown by z3" for e, n in checked.items()))
+    if verdict != "violated" and "bmc" in said and "reason" not in said["bmc"]:
+        parts.append(f"z3: none up to depth {said['bmc']['depth']}")
     parts += [f"{e}: {s['reason']}" for e, s in said.items() if "reason" in s]
     return "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tlbcheck.system.transition_system import Step
+from tlbcheck.engines.invariant import Invariant
+from tlbcheck.errors import InternalError
+from tlbcheck.lang.expr import evaluate
+from tlbcheck.system.transition_system import Step, TransitionSystem
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,17 @@ class TraceStep:
 
 @dataclass(frozen=True)
 class Trace:
-    """A run: ``tracked`` is the entry that the story is about (no fields: none is)."""
+    """A run: ``tracked`` is the entry that the story is about (no fields: none is).
+
+    ``loop``: after the last step the run goes on from the state before step ``loop`` (counted from 0), for ever.
+    """
 
     start: Step
     start_choices: Mapping[str, int]
     initial: State
     tracked: Mapping[str, int]
     steps: tuple[TraceStep, ...]
+    loop: int | None = None
 
     @property
     def depth(self) -> int:
@@ -60,14 +68,19 @@ class EngineResult:
     """What one engine says of all properties of a model.
 
     ``complete``: every reachable state was visited, so that a property without a violation is
-    proved; otherwise it holds up to ``bound`` steps. ``fired`` counts events for vacuity.
+    proved; otherwise it holds up to ``bound`` steps. ``undecided`` gives, for properties that are
+    open all the same, the reason; ``invariants`` what was shown to be inductive. ``fired`` counts
+    events for vacuity. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
     """
 
     engine: str
     complete: bool
     bound: int
+    undecided: dict[str, str] = field(default_factory=dict)
+    invariants: dict[str, Invariant] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     states: int | None = None
+    kept: int | None = None
     transitions: int | None = None
     seconds: float = 0.0
     fired: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -83,6 +96,36 @@ class EngineResult:
     def verdict(self, property_name: str) -> str:
         if self.shortest(property_name):
             return "violated"
-        if self.reason:
+        if self.reason or property_name in self.undecided:
             return "unknown"
         return "proved" if self.complete else "bounded"
+
+
+def clause_of(system: TransitionSystem, property_name: str, trace: Trace) -> str:
+    """The clause of the property that the end of ``trace`` violates."""
+    state = {**trace.last.control, **trace.last.entry, **trace.tracked}
+    for b in system.invariants:
+        if b.property == property_name and evaluate(b.when, state):
+            return b.clause
+    if trace.steps:
+        before = trace.steps[-2].after if len(trace.steps) > 1 else trace.initial
+        step = trace.steps[-1]
+        values = {**before.control, **before.entry, **trace.tracked, **step.choices}
+        for b in step.step.bads:
+            if b.property == property_name and evaluate(b.when, values):
+                return b.clause
+    raise InternalError(f"{system.model.name}: the solver's run does not violate {property_name}")
+
+
+def start_of(system: TransitionSystem, initial: State) -> tuple[Step, dict[str, int]]:
+    """The way in which ``init`` can have made this state."""
+    rigid = {n: initial.control[n] for n in system.rigid}
+    base = {v.name: v.initial for v in system.control} | rigid
+    for step in system.initial:
+        for values in itertools.product(*(q.domain for q in step.parameters)):
+            scope = base | dict(zip((q.name for q in step.parameters), values, strict=True))
+            if evaluate(step.guard, scope):
+                after = base | {n: evaluate(x, scope) for n, x in step.updates.items() if n in base}
+                if all(after[n] == initial.control[n] for n in after):
+                    return step, dict(zip((q.name for q in step.parameters), values, strict=True))
+    raise InternalError(f"{system.model.name}: the solver's run starts where no run can start")

@@ -4,6 +4,9 @@ Expressions of caches, properties and meanings use these names:
 
 - registers and variables by their own name (the acting CPU's where there is one for each)
 - ``entry.FIELD`` and ``entry.cached``: the entry that is looked at
+- ``entry2.FIELD`` and ``entry2.cached``: any entry of the same CPU's cache, in what a property calls
+  bad and in a cache's ``fill``: it holds if it holds for some entry2
+- ``used.FIELD``: the cached entry that an operation went through, see ``Operation.uses``
 - ``arg.NAME``: operands of the event; ``ghost.PROPERTY.NAME``: a property's own variables
 - ``meaning.NAME``: what the model says about its address spaces; ``case.NAME``: case variables
 - ``setting.NAME``: what the processor supports, see ``Model.settings``
@@ -21,7 +24,8 @@ from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure,
 from tlbcheck.lang.types import BOOL, Type, type_of
 
 PROFILES = ("common", "intel", "amd")
-LEVELS = ("task", "irq")
+LEVELS = ("task", "irq", "nmi")
+"""What a CPU can be doing, each interrupting those before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,12 @@ class CacheKind:
 
     ``fields`` gives each field's type and the values that entries of a model may have there.
     ``possible`` (over the fields) leaves out entries that nothing could create; ``fill`` says when
-    a walk may create the entry now, ``initial`` which content a run may start with.
+    a walk may create the entry now, ``initial`` which content a run may start with. A fill that names
+    ``entry2`` needs another cached entry, as a walk from a paging-structure cache does.
+
+    ``scope`` gives the words by which a verdict's scope counts the values of a field ("pages"). A name
+    in it that no field has says that nothing in the model ranges over such things (frames, where an
+    entry leads to what its page and root say). ``tag`` is the field whose values software hands out.
     """
 
     name: str
@@ -39,6 +48,8 @@ class CacheKind:
     fill: Expr
     initial: Expr
     describe: Callable[[Mapping[str, int]], str]
+    scope: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,8 @@ class Ghost:
     """A variable of a property. ``per_entry``: one for each cached entry, reset when it goes.
 
     ``frame``: one for each activation (CPU and interrupt level), so that nested calls do not mix.
+    ``by_cpu``: one for each CPU on which the event of a rule about every CPU may happen, so that
+    concurrent calls do not mix; a rule about the acting CPU alone sets all of its copies.
     """
 
     name: str
@@ -81,6 +94,7 @@ class Ghost:
     initial: int
     per_entry: bool
     frame: bool
+    by_cpu: bool = False
 
     @property
     def expr(self) -> Expr:
@@ -92,6 +106,7 @@ class Rule:
     event: Event
     updates: tuple[tuple[Ghost, Expr], ...]
     bad: tuple[tuple[str, Expr], ...]
+    every_cpu: bool = False
 
 
 @dataclass(eq=False)
@@ -112,23 +127,37 @@ class Property:
     ghosts: list[Ghost] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     invariants: list[tuple[str, Expr]] = field(default_factory=list)
+    liveness: list[tuple[str, Expr]] = field(default_factory=list)
 
-    def ghost(self, name: str, type_: Any = bool, initial: int = 0, *, per_entry: bool = False, frame: bool = False) -> Ghost:
+    def ghost(self, name: str, type_: Any = bool, initial: int = 0, *, per_entry: bool = False, frame: bool = False, by_cpu: bool = False) -> Ghost:
         """Declare a ghost variable; its ``expr`` stands in rules."""
-        made = Ghost(f"ghost.{self.name}.{name}", type_of(type_), initial, per_entry, frame)
+        made = Ghost(f"ghost.{self.name}.{name}", type_of(type_), initial, per_entry, frame, by_cpu)
         self.ghosts.append(made)
         return made
 
-    def on(self, event: Event, updates: Mapping[Ghost, Any] | None = None, *, bad: Mapping[str, Expr] | None = None) -> None:
-        """When ``event`` happens: ghosts change, and each clause of ``bad`` must be false."""
+    def on(self, event: Event, updates: Mapping[Ghost, Any] | None = None, *, bad: Mapping[str, Expr] | None = None, every_cpu: bool = False) -> None:
+        """When ``event`` happens: ghosts change, and each clause of ``bad`` must be false.
+
+        With ``every_cpu`` the rule is applied to each CPU in turn: its registers, its entries, its
+        ghosts; ``cpu.self`` is that CPU's number and ``cpu.acting`` that of the one that acts.
+        """
         for clause in bad or {}:
             self._known(clause)
-        self.rules.append(Rule(event, tuple((g, lift(v, g.type)) for g, v in (updates or {}).items()), tuple((bad or {}).items())))
+        self.rules.append(Rule(event, tuple((g, lift(v, g.type)) for g, v in (updates or {}).items()), tuple((bad or {}).items()), every_cpu))
 
     def never(self, clause: str, bad: Expr) -> None:
         """``bad`` must be false in every state."""
         self._known(clause)
         self.invariants.append((clause, bad))
+
+    def eventually_not(self, clause: str, pending: Expr) -> None:
+        """``pending`` (about one CPU, not its cache) must not hold for ever.
+
+        Only fair runs count: a CPU whose software can go on, or to which an interrupt can be
+        delivered, does so in the end.
+        """
+        self._known(clause)
+        self.liveness.append((clause, pending))
 
     def _known(self, clause: str) -> None:
         if clause not in self.clauses:
@@ -140,23 +169,47 @@ CACHED = var("entry.cached", BOOL)
 
 @dataclass(frozen=True, eq=False)
 class Interrupt:
-    """A maskable interrupt: ``handler`` may start at any step at which ``flag`` (IF) is set."""
+    """An interrupt: ``handler`` may start at any step at which ``flag`` (IF) is set and ``when`` holds.
+
+    One without ``flag`` cannot be masked (NMI) and leaves IF alone. Only one handler runs on each
+    level: the level ``nmi`` interrupts ``irq``, never the other way round, and NMIs stay blocked until
+    their handler returns.
+    """
 
     handler: Procedure
-    flag: StateVar
+    flag: StateVar | None
     when: Expr = TRUE
+    level: str = "irq"
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS[1:]:
+            raise InputError(f"an interrupt cannot run on level '{self.level}'", hint=f"levels of interrupts are {' and '.join(LEVELS[1:])}")
 
 
 @dataclass(frozen=True)
 class Repair:
-    """An operation that blame may try to insert: text for people, and its operands.
+    """Something that blame may try to insert: text for people, the operation or procedure, its operands.
 
     ``args`` may name the parameters of the procedure that it is inserted into.
     """
 
     text: str
-    operation: Operation
+    what: Operation | Procedure
     args: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """An operand of an operation that blame may try to change: ``value`` is over ``arg.NAME``.
+
+    ``fault`` continues "line N ...", ``fix`` is what to do there.
+    """
+
+    operation: Operation
+    operand: str
+    value: Expr
+    fault: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -193,8 +246,11 @@ class Model:
     for a case, the boot options under which it can happen. ``open_cases`` lists (field, value) of
     cases in which an environment more general than the real one acts; a trace without them is
     shown too where there is one. ``vacuous`` declares properties that do not apply, or whose
-    trigger never occurs, so that they count as decided. ``matrix_case`` fixes case variables in the rows of ``matrix``.
-    ``depth`` is z3's bound. ``expected`` is never read by an engine.
+    trigger never occurs, so that they count as decided. ``about``: the properties that the model was made for,
+    and is checked for where none are named (default: all). ``matrix_case`` fixes case variables in the rows of ``matrix``.
+    ``depth`` is z3's bound. ``expected`` is never read by an engine. ``numbers`` are the sizes that the model
+    was made with, and ``resized`` makes it with others: ``NAME:cpus=3`` on the command line. ``origin`` says of
+    a model that was made of somebody else's source how to make it again (``tlbcheck.fit``).
     """
 
     name: str
@@ -218,7 +274,7 @@ class Model:
     open_cases: frozenset[tuple[str, int]] = frozenset()
     matrix_case: Mapping[CaseVar, int] = field(default_factory=dict)
     notation: Notation = field(default_factory=Notation)
-    repairs: tuple[Repair, ...] = ()
+    repairs: tuple[Repair | Amendment, ...] = ()
     variants: Mapping[str, Variant] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     expected_source: str = ""
@@ -226,6 +282,23 @@ class Model:
     scope: Mapping[str, Any] = field(default_factory=dict)
     depth: int = 24
     vacuous: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    resized: Callable[..., Model] | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_numbers(self, numbers: Mapping[str, int]) -> Model:
+        """``MODEL:NAME=NUMBER,...``. Raises ``InputError`` for a number that the model does not have, or below one."""
+        for name, value in numbers.items():
+            if self.resized is None or name not in self.numbers:
+                raise InputError(f"{self.name} has no number '{name}'", hint=f"it has: {', '.join(self.numbers) or 'none'}")
+            if value < 1:
+                raise InputError(f"{name}={value} is too small for {self.name}", hint="give at least 1")
+        if self.resized is None:
+            return self
+        changed = {n: v for n, v in numbers.items() if v != self.numbers[n]}
+        made = self.resized(**{**self.numbers, **changed})
+        return replace(made, name=f"{self.name}:{','.join(f'{n}={v}' for n, v in changed.items())}") if changed else made
 
     def variant(self, name: str) -> Model:
         """``MODEL@NAME``. Raises ``InputError`` if there is none of that name."""
@@ -243,6 +316,12 @@ class Model:
             expected=found.expected,
             variants={},
         )
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The interrupt levels on which something of the model can run, the lowest first."""
+        used = {i.level for i in self.interrupts}
+        return tuple(level for level in LEVELS if level == "task" or level in used)
 
     def resolve(self, procedure: Procedure) -> Procedure:
         """The procedure that is called where ``procedure`` is written."""
@@ -280,7 +359,8 @@ class Model:
                         for v, _ in s.operation.effects:
                             found.setdefault(v.name, v)
         for i in self.interrupts:
-            found.setdefault(i.flag.name, i.flag)
+            if i.flag is not None:
+                found.setdefault(i.flag.name, i.flag)
         return list(found.values())
 
     def names(self) -> set[str]:
@@ -290,6 +370,7 @@ class Model:
             for s in walk(procedure.body):
                 if isinstance(s, Do):
                     parts = [s.operation.result] if s.operation.result is not None else []
+                    parts += [s.operation.uses] if s.operation.uses is not None else []
                     parts += [x for c in (*s.operation.faults, *s.operation.drops) for x in c.parts]
                     found |= {n for e in parts for n in variables(e) if "." not in n}
         return found

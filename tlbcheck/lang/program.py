@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.expr import Expr, var
-from tlbcheck.lang.types import BOOL, Type, type_of
+from tlbcheck.lang.expr import Expr, const, var
+from tlbcheck.lang.types import BOOL, CPU, Type, type_of
 
 
 def _not_run(what: str) -> NoReturn:
@@ -129,6 +129,11 @@ class Operation:
 
     Operands are ``arg.NAME``, registers their bare names, the entry's fields ``entry.FIELD``.
     All right-hand sides read the registers as they were before the operation.
+
+    An operation that goes through the cache, such as a load, has ``uses``: which cached entry it may
+    use, over ``used.FIELD``. It happens once for each of them, and its result may name ``used.FIELD``.
+    A walk of the tables is among them, since whatever a walk finds may be cached before. Without one
+    that it could use the operation does not happen.
     """
 
     name: str
@@ -138,6 +143,7 @@ class Operation:
     effects: tuple[tuple[StateVar, Expr], ...] = ()
     drops: tuple[Clause, ...] = ()
     text: str = ""
+    uses: Expr | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         _not_run(self.name)
@@ -153,13 +159,35 @@ def choose(domain: Any) -> Any:
     _not_run("choose()")
 
 
+CPU_SELF = var("cpu.self", CPU)
+"""The number of the CPU that runs a procedure, or that a rule is about."""
+CPU_ACTING = var("cpu.acting", CPU)
+"""In a rule about every CPU: the number of the one on which the event happens."""
+
+
+def this_cpu() -> Any:
+    """The number of the CPU that runs this."""
+    _not_run("this_cpu()")
+
+
+def cpus() -> Any:
+    """All CPUs, for a loop: ``for cpu in cpus():``."""
+    _not_run("cpus()")
+
+
 def require(condition: Any) -> None:
     """Only runs on which ``condition`` holds go on from here; inside ``atomic`` it is a guard."""
     _not_run("require()")
 
 
 class Atomic:
-    """``with atomic:`` makes everything inside one indivisible step, such as a locked RMW."""
+    """``with atomic:`` makes everything inside one indivisible step, such as a locked RMW.
+
+    ``with atomic("takes the lock"):`` says what a trace calls it; else the procedure's summary does.
+    """
+
+    def __call__(self, text: str) -> Atomic:
+        _not_run("atomic")
 
     def __enter__(self) -> None:
         _not_run("atomic")
@@ -220,6 +248,21 @@ class While(Statement):
 
 
 @dataclass(eq=False, kw_only=True)
+class ForCpus(Statement):
+    """``body`` for each CPU in turn, with its number in ``target``."""
+
+    target: str
+    body: list[Statement]
+    _unrolled: dict[int, list[Statement]] = field(init=False, default_factory=dict, repr=False)
+
+    def unrolled(self, cpus: int) -> list[Statement]:
+        """The same without a loop; always the same list for the same number."""
+        if cpus not in self._unrolled:
+            self._unrolled[cpus] = [s for c in range(cpus) for s in (Assign(place=self.place, target=self.target, value=const(c, CPU)), *self.body)]
+        return self._unrolled[cpus]
+
+
+@dataclass(eq=False, kw_only=True)
 class Call(Statement):
     procedure: Procedure
     args: tuple[Expr, ...]
@@ -253,6 +296,7 @@ class Choose(Statement):
 @dataclass(eq=False, kw_only=True)
 class AtomicBlock(Statement):
     body: list[Statement]
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -300,5 +344,5 @@ def walk(statements: list[Statement]) -> Iterator[Statement]:
             case If():
                 yield from walk(s.then)
                 yield from walk(s.orelse)
-            case While() | AtomicBlock():
+            case While() | AtomicBlock() | ForCpus():
                 yield from walk(s.body)

@@ -20,11 +20,11 @@ from typing import Any, overload
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lookup, not_, or_, resize, truth, var, word_op
-from tlbcheck.lang.types import BOOL, BoolType, EnumType, IntType, Type, WordType, type_of
+from tlbcheck.lang.types import BOOL, CPU, BoolType, EnumType, IntType, Type, WordType, type_of
 
 _BINARY = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
 _PLAIN = {"band": operator.and_, "bor": operator.or_, "bxor": operator.xor, "add": operator.add, "sub": operator.sub, "shl": operator.lshift, "shr": operator.rshift}
-_SUPPORTED = "supported are assignments, if/elif/else, while, return, assert, with atomic, and calls"
+_SUPPORTED = "supported are assignments, if/elif/else, while, for c in cpus(), return, assert, with atomic, and calls"
 
 
 @overload
@@ -173,6 +173,8 @@ class _Reader:
                     self.branches(here, condition, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
                 self.while_(node, test, body)
+            case ast.For(target=ast.Name(id=target), iter=ast.Call(func=function, args=[], keywords=[]), body=body, orelse=[]) if self.reach(function) is p.cpus:
+                self.for_cpus(here, target, body)
             case ast.Return(value=value):
                 if value is None:
                     if self.result is not None:
@@ -184,8 +186,12 @@ class _Reader:
                     self.add(p.Return(place=here, value=self.fit(node, self.value(value, self.result), self.result, "the result")))
             case ast.Assert(test=test):
                 self.add(p.Assert(place=here, condition=self.condition(test), text=ast.unparse(test)))
-            case ast.With(items=[ast.withitem(context_expr=expression, optional_vars=None)], body=body) if isinstance(self.reach(expression), p.Atomic):
+            case ast.With(items=[ast.withitem(context_expr=expression, optional_vars=None)], body=body) if not isinstance(expression, ast.Call) and isinstance(self.reach(expression), p.Atomic):
                 self.add(p.AtomicBlock(place=here, body=self.block(body)))
+            case ast.With(items=[ast.withitem(context_expr=ast.Call(func=function, args=[ast.Constant(value=str(text))], keywords=[]), optional_vars=None)], body=body) if isinstance(
+                self.reach(function), p.Atomic
+            ):
+                self.add(p.AtomicBlock(place=here, body=self.block(body), text=text))
             case _:
                 raise self.refuse(node, f"unsupported statement '{type(node).__name__.lower()}'")
 
@@ -223,6 +229,11 @@ class _Reader:
         self.add(p.While(place=self.place(node), condition=condition, body=self.block(body)))
         if condition is not TRUE:
             self.locals = before
+
+    def for_cpus(self, here: Place, target: str, body: list[ast.stmt]) -> None:
+        """``for c in cpus()``; what it defines may be used afterwards, since there is at least one CPU."""
+        self.locals[target] = CPU
+        self.add(p.ForCpus(place=here, target=target, body=self.block(body)))
 
     # -- expressions
 
@@ -431,6 +442,8 @@ class _Reader:
                 return self.method(node, target, wanted)
             case p.choose:
                 return self.choice(node)
+            case p.this_cpu:
+                return p.CPU_SELF
             case p.require:
                 if len(node.args) != 1:
                     raise self.refuse(node, "require() takes one condition", "write: require(condition)")
@@ -503,14 +516,14 @@ class _Reader:
         if len(node.args) != 1:
             raise self.refuse(node, "choose() takes one domain", "an enum class, a type or a tuple")
         argument = node.args[0]
-        if isinstance(argument, ast.Tuple):
-            values = [self.value(x) for x in argument.elts]
+        found = None if isinstance(argument, ast.Tuple) else self.reach(argument)
+        if isinstance(argument, ast.Tuple) or isinstance(found, tuple):
+            values = [self.value(x) for x in argument.elts] if isinstance(argument, ast.Tuple) else [lift(x) for x in found or ()]
             if any(v.op != "const" for v in values) or not values:
                 raise self.refuse(node, "choose() needs constants", "list the values")
             type_ = values[0].type or IntType(min(v.value for v in values), max(v.value for v in values))
             domain = tuple(v.value for v in values)
         else:
-            found = self.reach(argument)
             type_ = found.type if isinstance(found, p.CaseVar) else self.type_named(node, found)
             domain = found.domain if isinstance(found, p.CaseVar) else type_.values()
         name = self.temporary(type_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tlbcheck.errors import InputError, Place
 
@@ -73,11 +74,16 @@ def read_text(path: Path) -> str:
     """The text of a file that somebody else wrote, decoded leniently; the same errors."""
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            return text_in(file, str(path))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", place=Place(str(path))) from None
+
+
+def text_in(stream: BinaryIO, name: str) -> str:
+    """The text that is left in a stream; the same errors."""
+    data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise InputError(f"is larger than {LARGEST >> 20} MiB", place=Place(str(path)), hint="give the file of the switch alone")
+        raise InputError(f"is larger than {LARGEST >> 20} MiB", place=Place(name), hint="give only what is to be checked")
     if b"\0" in data:
-        raise InputError("holds NUL bytes, so it is no text", place=Place(str(path)))
+        raise InputError("holds NUL bytes, so it is no text", place=Place(name))
     return data.decode("utf-8", errors="replace")

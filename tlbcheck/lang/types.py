@@ -98,6 +98,11 @@ def Range(low: int, high: int) -> Any:
     return Annotated[int, IntType(low, high)]
 
 
+CPU = IntType(0, 15)
+"""A CPU's number."""
+Cpu = Annotated[int, CPU]
+
+
 def enum_type(cls: type[enum.Enum]) -> EnumType:
     """The language's type of a Python enum; values are positions, not ``.value``."""
     return EnumType(cls.__name__, tuple(member.name for member in cls))

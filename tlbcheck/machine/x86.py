@@ -165,6 +165,7 @@ INVPCID_ALL_NONGLOBAL = Operation(
     text="INVPCID type 3: everything but global entries",
 )
 
+PUSHF = Operation("PUSHF", result=IF.expr, text="reads IF")
 PUSHF_CLI = Operation("PUSHF; CLI", result=IF.expr, effects=((IF, const(0, BOOL)),), text="saves IF and disables interrupts")
 POPF = Operation("POPF", (("flags", BOOL),), effects=((IF, var("arg.flags", BOOL)),), text="restores IF := {flags}")
 CLI = Operation("CLI", effects=((IF, const(0, BOOL)),), text="disables interrupts")
@@ -214,6 +215,8 @@ def tlb(
         fill=and_(_PG, eq(TAG, CURRENT_TAG), eq(GLOBAL, and_(leaf_global, _PGE)), walk),
         initial=and_(INVARIANTS.tag, INVARIANTS.global_, initial),
         describe=describe,
+        scope={"tag": "pcids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
+        tag="tag",
     )
 
 

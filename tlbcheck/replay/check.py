@@ -25,7 +25,8 @@ class Told:
 class Story:
     """A trace, in values only: ``tracked`` is the entry that it follows, with the CPUs caching it at first.
 
-    ``first``: the property is not broken before the last step.
+    ``first``: the property is not broken before the last step. ``everything``: the run starts with
+    all that the caches can hold, since it may be about more than one entry.
     """
 
     property: str
@@ -37,6 +38,7 @@ class Story:
     tracked_at_start: tuple[int, ...]
     steps: tuple[Told, ...]
     first: bool = True
+    everything: bool = False
 
 
 class ReplayError(Exception):
@@ -50,11 +52,13 @@ def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
     """
     run = Run(model, properties, story.case)
     content = {c: [story.tracked] for c in story.tracked_at_start if story.tracked is not None}
+    if story.everything:
+        content = dict.fromkeys(range(model.cpus), run.universe)
     try:
         run.start(story.start_choices, content)
     except (Blocked, WrongChoice, KeyError) as error:
         raise ReplayError(f"the start is not possible: {error}") from None
-    _compare(run, story.initial, "at the start")
+    compare(run, story.initial, "at the start")
     wanted = (story.property, story.clause)
     for i, told in enumerate(story.steps):
         if story.first and any(name == story.property for name, _, _ in run.broken):
@@ -63,7 +67,7 @@ def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
             run.step(told.cpu, told.level, told.action, told.choices)
         except (Blocked, WrongChoice) as error:
             raise ReplayError(f"step {i + 1} ({told.action}) is not possible: {error}") from None
-        _compare(run, told.after, f"after step {i + 1} ({told.action})")
+        compare(run, told.after, f"after step {i + 1} ({told.action})")
         if told.tracked_in is not None and story.tracked is not None:
             cached = tuple(c for c, tlb in enumerate(run.tlb) if story.tracked in tlb)
             if cached != told.tracked_in:
@@ -73,7 +77,8 @@ def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
     return run
 
 
-def _compare(run: Run, told: Mapping[str, int], where: str) -> None:
+def compare(run: Run, told: Mapping[str, int], where: str) -> None:
+    """Raises ``ReplayError`` if a variable of ``run`` is not as told."""
     for name, value in told.items():
         if name in run.memory and run.memory[name] != value:
             raise ReplayError(f"{name} is {run.memory[name]:#x} {where}, not {value:#x}")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import Expr
-from tlbcheck.lang.model import Event, Ghost, Interrupt, Model, Property
+from tlbcheck.lang.expr import TRUE, Expr, variables
+from tlbcheck.lang.model import LEVELS, Event, Ghost, Interrupt, Model, Property
 from tlbcheck.lang.types import IntType, WordType
 
 Entry = tuple[int, ...]
@@ -94,6 +94,7 @@ class Scope:
     entry: Entry | None = None
     args: Values = field(default_factory=dict)
     locals: Values = field(default_factory=dict)
+    entry2: Entry | None = None
 
     def find(self, name: str) -> int:
         run = self.run
@@ -101,13 +102,14 @@ class Scope:
             return self.locals[name]
         head, _, rest = name.partition(".")
         match head:
-            case "arg":
+            case "arg" | "used":
                 return self.args[name]
-            case "entry" if rest == "cached":
-                return int(self.entry in run.tlb[self.cpu])
-            case "entry":
-                assert self.entry is not None
-                return self.entry[run.fields[rest]]
+            case "entry" | "entry2":
+                entry = self.entry if head == "entry" else self.entry2
+                if rest == "cached":
+                    return int(entry in run.tlb[self.cpu])
+                assert entry is not None
+                return entry[run.fields[rest]]
             case "case":
                 return run.memory[name]
             case "flag":
@@ -118,7 +120,9 @@ class Scope:
             case "meaning":
                 return value_of(run.model.meanings[rest], self)
             case "ghost":
-                return run.ghost(run.ghosts[name], self.cpu, self.level, self.entry)
+                return run.ghost(run.ghosts[name], self.cpu, self.level, self.entry, self.args)
+            case "cpu" if rest in ("self", "acting"):
+                return self.args.get(name, self.cpu)
         own = f"cpu{self.cpu}.{name}"
         # A register that nothing writes is 0, as after reset.
         return run.memory[own] if own in run.memory else run.memory.get(name, 0)
@@ -127,12 +131,20 @@ class Scope:
 Activity = Iterator[None]
 
 
+def _copy_of(g: Ghost, cpu: int, level: str, args: Values) -> tuple[str, int, str]:
+    """Which of a ghost's copies a rule means: the CPU's, and perhaps the level's and the acting CPU's."""
+    acting = f"by {args.get('cpu.acting', cpu)}" if g.by_cpu else ""
+    return g.name, cpu, (level if g.frame else "") + acting
+
+
 class Run:
     """One run of a model, step by step. ``broken`` collects the violations of the latest step."""
 
     def __init__(self, model: Model, properties: Sequence[Property], case: Values) -> None:
         self.model = model
-        self.monitors = list(properties)
+        roles = {procedure.role for procedure in model.reachable()}
+        # A property that lacks a role does not apply; it may speak of what the model does not have.
+        self.monitors = [q for q in properties if roles.issuperset(q.needs)]
         self.ghosts = {g.name: g for m in self.monitors for g in m.ghosts}
         cache = model.cache
         self.fields = {name: i for i, (name, _, _) in enumerate(cache.fields)} if cache else {}
@@ -151,6 +163,7 @@ class Run:
         self.performed = False
         self.atomic = 0
         self.exception = ""
+        self.heads: dict[Expr, frozenset[str]] = {}
         self.universe = list(self._universe())
 
     def names(self, v: p.StateVar) -> list[str]:
@@ -197,11 +210,11 @@ class Run:
             for _ in self._call(procedure, args, 0, "environment", {}):
                 raise AssertionError("an action stops nowhere")
             self.atomic = 0
-        elif level == "irq" and self.active.get((cpu, "irq")) is None:
+        elif any(self.active.get((cpu, other)) is not None for other in LEVELS[LEVELS.index(level) + 1 :]):
+            raise Blocked("an interrupt handler is running")
+        elif level != "task" and self.active.get((cpu, level)) is None:
             self._deliver(cpu, action)
         else:
-            if level == "task" and self.active.get((cpu, "irq")) is not None:
-                raise Blocked("an interrupt handler is running")
             activity = self.active.get((cpu, level))
             if activity is None:
                 raise Blocked(f"{level} of CPU {cpu} has ended")
@@ -215,8 +228,8 @@ class Run:
             next(activity)
         except StopIteration:
             self.active[cpu, level] = None
-            if level == "irq":
-                for interrupt in self.model.interrupts:
+            for interrupt in self.model.interrupts:
+                if interrupt.level == level and interrupt.flag is not None:
                     self.memory[f"cpu{cpu}.{interrupt.flag.name}"] = 1
         except Faulted:
             self.memory["halted"] = 1
@@ -228,16 +241,18 @@ class Run:
         self._interrupt(cpu, named[0])
 
     def _interrupt(self, cpu: int, interrupt: Interrupt) -> None:
-        flag = f"cpu{cpu}.{interrupt.flag.name}"
-        if not self.memory[flag] or not value_of(interrupt.when, Scope(self, cpu, "irq")):
+        level = interrupt.level
+        flag = f"cpu{cpu}.{interrupt.flag.name}" if interrupt.flag is not None else None
+        if (flag is not None and not self.memory[flag]) or not value_of(interrupt.when, Scope(self, cpu, level)):
             raise Blocked("the interrupt cannot be delivered")
-        self.memory[flag] = 0
+        if flag is not None:
+            self.memory[flag] = 0
         self.performed = True
-        self.active[cpu, "irq"] = activity = self._activity(interrupt.handler, cpu, "irq")
-        self._advance(cpu, "irq", activity)
+        self.active[cpu, level] = activity = self._activity(interrupt.handler, cpu, level)
+        self._advance(cpu, level, activity)
 
     def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
-        yield from self._call(self.model.resolve(procedure), (), cpu, level, {}, enter=level == "irq")
+        yield from self._call(self.model.resolve(procedure), (), cpu, level, {}, enter=level != "task")
 
     # -- procedures
 
@@ -272,6 +287,10 @@ class Run:
                         returned = yield from self._block(s.body, names, cpu, level, roles)
                         if returned:
                             return returned
+                case p.ForCpus():
+                    returned = yield from self._block(s.unrolled(self.model.cpus), names, cpu, level, roles)
+                    if returned:
+                        return returned
                 case p.Call():
                     result = yield from self._call(self.model.resolve(s.procedure), [value(a) for a in s.args], cpu, level, roles)
                     if s.target is not None and result is not None:
@@ -335,6 +354,8 @@ class Run:
     def _operate(self, s: p.Do, scope: Scope, names: dict[str, int], roles: Mapping[str, None]) -> None:
         operation, cpu, level = s.operation, scope.cpu, scope.level
         args = {f"arg.{name}": value_of(a, scope) for (name, _), a in zip(operation.operands, s.args, strict=True)}
+        if operation.uses is not None:
+            args |= self._use(operation.uses, cpu, level, args)
         self._event("operation", operation.name, args, cpu, level, roles)
         here = Scope(self, cpu, level, args=args)
         for clause in operation.faults:
@@ -365,24 +386,40 @@ class Run:
             if value_of(cache.possible, Scope(self, 0, "task", entry)):
                 yield entry
 
+    def _use(self, uses: Expr, cpu: int, level: str, args: Values) -> dict[str, int]:
+        """The cached entry that an operation goes through, chosen field by field."""
+        assert self.model.cache is not None
+        entry = tuple(self._next_choice(values) for _, _, values in self.model.cache.fields)
+        chosen = {f"used.{name}": entry[i] for name, i in self.fields.items()}
+        if entry not in self.tlb[cpu] or not value_of(uses, Scope(self, cpu, level, args={**args, **chosen})):
+            raise Blocked("the operation cannot use that entry")
+        return chosen
+
     def _holding(self, parts: Sequence[Expr], cpu: int, level: str, args: Values) -> Sequence[Entry]:
-        """The entries for which all ``parts`` hold, in the universe's order."""
+        """The entries for which all ``parts`` hold (with some entry2, if they name one), in the universe's order."""
+        if any(self._mentions(part, "entry2") for part in parts):
+            return [e for e in self.universe if any(all(value_of(part, Scope(self, cpu, level, e, args, entry2=o)) for part in parts) for o in self.universe)]
         return [e for e in self.universe if all(value_of(part, Scope(self, cpu, level, e, args)) for part in parts)]
 
     def _settle(self) -> None:
         """Every walk that could happen has happened; then what must hold in every state."""
         cache = self.model.cache
         for cpu in range(self.model.cpus):
-            if cache is not None:
+            before = -1
+            while cache is not None and before < len(self.tlb[cpu]):
+                # An entry may enable others.
+                before = len(self.tlb[cpu])
                 for entry in self._holding((cache.fill,), cpu, "task", {}):
                     self.tlb[cpu].add(entry)
                     self._event("fill", "", {}, cpu, "task", {}, entry=entry)
+                if not self._mentions(cache.fill, "entry2"):
+                    break
             for monitor in self.monitors:
                 for clause, bad in monitor.invariants:
                     self._judge(monitor.name, clause, bad, cpu, "task", {}, None)
 
-    def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None) -> int:
-        key = (g.name, cpu, level if g.frame else "")
+    def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None, args: Values) -> int:
+        key = _copy_of(g, cpu, level, args)
         if g.per_entry:
             return int(entry in self.marks.get(key, ())) if not g.initial else int(entry not in self.marks.get(key, ()))
         return self.numbers.get(key, g.initial)
@@ -394,14 +431,22 @@ class Run:
                 if e.kind != kind or (e.name and e.name != name) or (e.within and e.within not in roles):
                     continue
                 named = dict(args) | {f"arg.{n}": a for n, a in zip(e.parameters, positional, strict=False)}
-                for clause, bad in rule.bad:
-                    self._judge(monitor.name, clause, bad, cpu, level, named, entry)
-                self._update(rule.updates, cpu, level, named, entry)
+                if rule.every_cpu:
+                    named["cpu.acting"] = cpu
+                for c in range(self.model.cpus) if rule.every_cpu else (cpu,):
+                    for clause, bad in rule.bad:
+                        self._judge(monitor.name, clause, bad, c, level, named, entry)
+                    self._update(rule.updates, c, level, named, entry)
+                    if not rule.every_cpu:
+                        # A rule about the acting CPU alone changes all the copies that this CPU has.
+                        shared = [(g, e) for g, e in rule.updates if g.by_cpu]
+                        for other in range(self.model.cpus) if shared else ():
+                            self._update(shared, c, level, {**named, "cpu.acting": other}, entry)
 
     def _update(self, updates: Sequence[tuple[Ghost, Expr]], cpu: int, level: str, args: Values, entry: Entry | None) -> None:
         later: list[tuple[Ghost, tuple[str, int, str], int | set[Entry]]] = []
         for g, e in updates:
-            key = (g.name, cpu, level if g.frame else "")
+            key = _copy_of(g, cpu, level, args)
             if not g.per_entry:
                 later.append((g, key, value_of(e, Scope(self, cpu, level, entry, args))))
                 continue
@@ -422,9 +467,20 @@ class Run:
             self.broken.append((name, clause, entry))
 
     def _about_entries(self, e: Expr) -> bool:
-        if e.op == "var":
-            head, _, rest = e.value.partition(".")
+        return self._mentions(e, "entry")
+
+    def _mentions(self, e: Expr, what: str) -> bool:
+        """Whether ``e`` names ``entry`` or ``entry2``, also by what the model says of meanings."""
+        found = self.heads.get(e)
+        if found is None:
+            found = self.heads[e] = frozenset(self._heads(e))
+        return what in found
+
+    def _heads(self, e: Expr) -> Iterator[str]:
+        for name in variables(e):
+            head, _, rest = name.partition(".")
             if head == "meaning":
-                return self._about_entries(self.model.meanings[rest])
-            return head == "entry" or (head == "ghost" and self.ghosts[e.value].per_entry)
-        return any(self._about_entries(a) for a in e.args)
+                # A property that does not apply to the model may ask for one that it lacks.
+                yield from self._heads(self.model.meanings.get(rest, TRUE))
+            else:
+                yield "entry" if head == "ghost" and self.ghosts[name].per_entry else head

@@ -9,6 +9,7 @@ violation that a smaller one has.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +20,13 @@ from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr, conjuncts, variables
 from tlbcheck.lang.model import Interrupt, Model, Property
 from tlbcheck.lang.types import IntType
-from tlbcheck.replay.interpreter import Activity, Blocked, Entry, Faulted, Run, Scope, Values, value_of
+from tlbcheck.replay.interpreter import Activity, Blocked, Entry, Faulted, Run, Scope, Values, WrongChoice, value_of
 
 Tlbs = tuple[frozenset[Entry], ...]
 Inside = Callable[[Mapping[str, int], Tlbs], bool]
 Names = frozenset[str]
 Key = tuple[object, ...]
-_Move = tuple[int | None, str, str, Interrupt | None]
+Move = tuple[int | None, str, str, Interrupt | None]
 
 _LOCAL_LIMIT = 100_000
 _STOPS = (p.Choose, p.AtomicBlock, p.Read, p.Write, p.Do)
@@ -64,7 +65,7 @@ def recheck(model: Model, properties: Sequence[Property], *, limit: int | None =
     plan = _Plan(model)
     seen: set[Key] = set()
     violated: set[tuple[str, str]] = set()
-    waiting: deque[_Machine] = deque()
+    waiting: deque[Machine] = deque()
     arrivals = itertools.chain(_starts(plan, properties), (after for before in _taken(waiting) for after in _successors(before)))
     for machine in arrivals:
         violated.update((name, clause) for name, clause, _ in machine.broken)
@@ -82,7 +83,7 @@ def recheck(model: Model, properties: Sequence[Property], *, limit: int | None =
     return Recheck(len(seen), True, frozenset(violated))
 
 
-def _taken(waiting: deque[_Machine]) -> Iterator[_Machine]:
+def _taken(waiting: deque[Machine]) -> Iterator[Machine]:
     while waiting:
         yield waiting.popleft()
 
@@ -98,7 +99,7 @@ class _NeedsChoice(Exception):
         self.domain = domain
 
 
-def _every_choice(attempt: Callable[[tuple[int, ...]], _Machine]) -> Iterator[_Machine]:
+def _every_choice(attempt: Callable[[tuple[int, ...]], Machine]) -> Iterator[Machine]:
     """What ``attempt`` leads to with all choices that it asks for, where it is possible."""
     untried: list[tuple[int, ...]] = [()]
     while untried:
@@ -111,43 +112,59 @@ def _every_choice(attempt: Callable[[tuple[int, ...]], _Machine]) -> Iterator[_M
             untried += [(*choices, value) for value in reversed(asked.domain)]
 
 
-def _starts(plan: _Plan, properties: Sequence[Property]) -> Iterator[_Machine]:
+def _starts(plan: _Plan, properties: Sequence[Property]) -> Iterator[Machine]:
     cases = plan.model.cases
     for values in itertools.product(*(c.domain for c in cases)):
         case = {f"case.{c.name}": value for c, value in zip(cases, values, strict=True)}
 
-        def start(choices: tuple[int, ...], case: Values = case) -> _Machine:
-            machine = _Machine(plan, properties, case)
+        def start(choices: tuple[int, ...], case: Values = case) -> Machine:
+            machine = Machine(plan, properties, case)
             machine.start(choices, dict.fromkeys(range(plan.model.cpus), machine.universe))
             return machine
 
         yield from _every_choice(start)
 
 
-def _moves(machine: _Machine) -> Iterator[_Move]:
+def moves(machine: Machine) -> Iterator[Move]:
     """Whatever may be next: an action, an activation that goes on, an interrupt that arrives."""
     model = machine.model
     for action in model.actions:
         yield None, "", model.resolve(action).name, None
     for cpu in range(model.cpus):
-        for level in ("task", "irq"):
+        for level in model.levels:
             if machine.active.get((cpu, level)) is not None:
                 yield cpu, level, "", None
-        if machine.active.get((cpu, "irq")) is None:
-            for interrupt in model.interrupts:
-                yield cpu, "irq", "", interrupt
+        for interrupt in model.interrupts:
+            if machine.active.get((cpu, interrupt.level)) is None:
+                yield cpu, interrupt.level, "", interrupt
 
 
-def _successors(before: _Machine) -> Iterator[_Machine]:
-    for move in _moves(before):
+def after_move(before: Machine, move: Move, choices: Sequence[int] | None = None) -> Iterator[Machine]:
+    """What a move leads to, with ``choices`` or with every one that it asks for; nothing if it is not possible."""
 
-        def step(choices: tuple[int, ...], move: _Move = move) -> _Machine:
-            machine = before.copy()
-            cpu, level, action, machine.arriving = move
-            machine.step(cpu, level, action, choices)
-            return machine
+    def step(chosen: tuple[int, ...]) -> Machine:
+        machine = before.copy()
+        cpu, level, action, machine.arriving = move
+        machine.step(cpu, level, action, chosen)
+        return machine
 
+    if choices is None:
         yield from _every_choice(step)
+        return
+    with contextlib.suppress(Blocked, WrongChoice, _NeedsChoice):
+        yield step(tuple(choices))
+
+
+def _successors(before: Machine) -> Iterator[Machine]:
+    for move in moves(before):
+        yield from after_move(before, move)
+
+
+def start_machine(model: Model, case: Values, choices: Sequence[int]) -> Machine:
+    """A run of ``model`` at its start, with nothing cached. Raises as ``Run.start`` does."""
+    machine = Machine(_Plan(model), (), case)
+    machine.start(choices)
+    return machine
 
 
 # -- an activation that can be copied
@@ -181,10 +198,10 @@ class _Frame:
 class _Stack:
     """The activation of one CPU and level; ``next`` takes it to where it waits again."""
 
-    def __init__(self, machine: _Machine, cpu: int, level: str, frames: list[_Frame]) -> None:
+    def __init__(self, machine: Machine, cpu: int, level: str, frames: list[_Frame]) -> None:
         self.machine, self.cpu, self.level, self.frames = machine, cpu, level, frames
 
-    def copy(self, machine: _Machine) -> _Stack:
+    def copy(self, machine: Machine) -> _Stack:
         return _Stack(machine, self.cpu, self.level, [f.copy() for f in self.frames])
 
     def __iter__(self) -> _Stack:
@@ -236,7 +253,7 @@ class _Stack:
             self.frames[-1].names[frame.target] = value
 
     def _value(self, e: Expr, frame: _Frame) -> int:
-        return self.machine.local_value(e, frame.names)
+        return self.machine.local_value(e, frame.names, self.cpu)
 
     def _execute(self, s: p.Statement, frame: _Frame) -> None:
         machine = self.machine
@@ -254,6 +271,10 @@ class _Stack:
                 if self._value(s.condition, frame):
                     frame.enter(s.body)
                     return
+            case p.ForCpus():
+                frame.advance()
+                frame.enter(s.unrolled(machine.model.cpus))
+                return
             case p.Call():
                 frame.advance()
                 self.call(machine.model.resolve(s.procedure), [self._value(a, frame) for a in s.args], s.target)
@@ -351,6 +372,8 @@ class _Plan:
                 while (more := again | self.live(s.body, again)) != again:
                     again = more
                 return again
+            case p.ForCpus():
+                return self.live(s.unrolled(self.model.cpus), after)
             case p.Call():
                 written = {s.target} if self.model.resolve(s.procedure).result is not None else set()
                 return after - written | self._reads(*s.args)
@@ -384,7 +407,7 @@ class _Parts:
     known: dict[tuple[int, ...], tuple[Entry, ...]]
 
 
-class _Machine(Run):
+class Machine(Run):
     """A run that can be copied; it raises ``_NeedsChoice`` where a choice is missing."""
 
     def __init__(self, plan: _Plan, properties: Sequence[Property], case: Values) -> None:
@@ -393,9 +416,9 @@ class _Machine(Run):
         self.arriving: Interrupt | None = None
         self.per_entry = {"entry.cached"} | {name for name, g in self.ghosts.items() if g.per_entry}
 
-    def copy(self) -> _Machine:
+    def copy(self) -> Machine:
         """Another run in the same configuration, which shares nothing that changes."""
-        made = object.__new__(_Machine)
+        made = object.__new__(Machine)
         made.__dict__.update(self.__dict__)
         made.memory = dict(self.memory)
         made.tlb = [set(entries) for entries in self.tlb]
@@ -421,7 +444,7 @@ class _Machine(Run):
 
     def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
         stack = _Stack(self, cpu, level, [])
-        stack.call(self.model.resolve(procedure), (), None, event=level == "irq")
+        stack.call(self.model.resolve(procedure), (), None, event=level != "task")
         return stack
 
     def _deliver(self, cpu: int, action: str) -> None:
@@ -436,18 +459,20 @@ class _Machine(Run):
 
     # -- the same as the interpreter computes, once for the same values
 
-    def local_value(self, e: Expr, names: Values) -> int:
-        """An expression of a procedure: over locals, case variables and flags."""
+    def local_value(self, e: Expr, names: Values, cpu: int) -> int:
+        """An expression of a procedure: over locals, case variables, flags and the CPU's number."""
         if e.op == "const":
             return int(e.value)
-        by = tuple([names[n] if n in names else self.memory.get(n, 0) for n in self.plan.leaves(e)])
+        by = tuple([names[n] if n in names else cpu if n == "cpu.self" else self.memory.get(n, 0) for n in self.plan.leaves(e)])
         known = self.plan.values.setdefault(e, {})
         found = known.get(by)
         if found is None:
-            found = known[by] = value_of(e, Scope(self, 0, "task", locals=names))
+            found = known[by] = value_of(e, Scope(self, cpu, "task", locals=names))
         return found
 
     def _holding(self, parts: Sequence[Expr], cpu: int, level: str, args: Values) -> Sequence[Entry]:
+        if any(n.startswith("entry2.") for part in parts for n in self.plan.leaves(part)):
+            return super()._holding(parts, cpu, level, args)
         split = self._split(tuple(parts))
         scope = Scope(self, cpu, level, None, args)
         by = tuple([scope.find(n) for n in split.by])

@@ -96,6 +96,9 @@ class Path:
     local_steps: int = 0
     source: int = 0
     entered: dict[str, int] = field(default_factory=dict)
+    fair: str | None = None
+    delivers: bool = False
+    used: tuple[Expr, ...] = ()
 
     def fork(self, condition: Expr) -> Path:
         return replace(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, not_, or_, substitute, var, variables
-from tlbcheck.lang.types import BOOL, IntType, Type
+from tlbcheck.lang.types import BOOL, CPU, IntType, Type
 from tlbcheck.system.control import Frame, Path, Position, Shared, Site
 from tlbcheck.system.naming import Naming
 from tlbcheck.system.transition_system import Check, Parameter
@@ -28,13 +28,19 @@ class Execution(Naming):
         """An expression of a procedure, over the locals' present values."""
         values: dict[str, Expr] = {}
         for name, v in variables(e).items():
-            head = name.partition(".")[0]
-            if head == "flag":
+            if name.startswith("flag."):
                 values[name] = self.flag(name)
-            elif head != "case":
+            elif name == "cpu.self":
+                values[name] = self.cpu_number(run)
+            elif not name.startswith("case."):
                 full = f"{frame.path}:{name}"
                 values[name] = run.locals.get(full, var(full, v.type))
         return substitute(e, values)
+
+    def cpu_number(self, run: Path) -> Expr:
+        if run.cpu is None:
+            raise InputError("an action of the environment runs on no CPU", place=run.place.place if run.place else None, hint="do without this_cpu(), or make it a procedure of a CPU")
+        return const(run.cpu, CPU)
 
     def assign(self, run: Path, frame: Frame, target: str, value: Expr) -> None:
         run.locals[f"{frame.path}:{target}"] = value
@@ -95,6 +101,8 @@ class Execution(Naming):
                             work.append(other)
                             r.guard.append(condition)
                         r.here = here.at(here.position + 1) if condition is FALSE else Position(s.body, 0, frame, "block", here)
+                    case p.ForCpus():
+                        r.here = Position(s.unrolled(self.model.cpus), 0, frame, "block", here.at(here.position + 1))
                     case p.Call():
                         self.call(r, here, s)
                     case p.Return():
@@ -122,7 +130,7 @@ class Execution(Naming):
                             done.append((r, here))
                             break
                         r.in_atomic = True
-                        summary = frame.procedure.doc.split("\n")[0].rstrip(".") or "one indivisible step"
+                        summary = s.text or frame.procedure.doc.split("\n")[0].rstrip(".") or "one indivisible step"
                         r.action, r.text, r.place, r.frame = "atomic", summary.replace("{", "{{").replace("}", "}}"), s, frame
                         r.here = Position(s.body, 0, frame, "atomic", here.at(here.position + 1))
                     case p.Read() | p.Write() | p.Do():
@@ -331,7 +339,7 @@ class Execution(Naming):
     def has_cpu(self, run: Path, s: p.Read | p.Write | p.Do) -> None:
         """An action of the environment runs on no CPU: it has no registers and no operations of a machine."""
         if run.cpu is None and run.level == "environment":
-            bare = isinstance(s, p.Do) and not (s.operation.effects or s.operation.drops or s.operation.faults or s.operation.result is not None)
+            bare = isinstance(s, p.Do) and not (s.operation.effects or s.operation.drops or s.operation.faults or s.operation.uses is not None or s.operation.result is not None)
             own = not isinstance(s, p.Do) and s.variable.per_cpu and s.at is None
             if own or (isinstance(s, p.Do) and not bare):
                 what = s.operation.name if isinstance(s, p.Do) else s.variable.name
@@ -378,6 +386,8 @@ class Execution(Naming):
         operation, roles = s.operation, frame.roles()
         operands = {f"arg.{name}": self.local(run, frame, a) for (name, _), a in zip(operation.operands, s.args, strict=True)}
         self.describe(run, operation.name, operation.text or operation.name, {n.removeprefix("arg."): e for n, e in operands.items()})
+        if operation.uses is not None:
+            operands |= self.use(run, s, operation.uses, operands)
         self.raise_event(run, "operation", operation.name, operands, roles)
         values = run.store | operands
 
@@ -409,6 +419,24 @@ class Execution(Naming):
             self.assign(run, frame, s.target, result)
         return [run, *made]
 
+    def use(self, run: Path, s: p.Do, uses: Expr, operands: dict[str, Expr]) -> dict[str, Expr]:
+        """Choose the cached entry that an operation goes through: its fields, by their names in rules."""
+        cache = self.model.cache
+        if cache is None:
+            raise InputError(f"{s.operation.name} goes through a cache, and {self.model.name} has none", place=s.place, hint="give the model a cache")
+        if run.used:
+            raise InputError("two operations go through the cache in one indivisible step", place=s.place, hint="make them steps of their own")
+        chosen = {}
+        for name, type_, domain in cache.fields:
+            q = Parameter(f"choice{len(run.parameters)}", type_, domain, f"used.{name}")
+            run.parameters.append(q)
+            chosen[q.label] = var(q.name, type_)
+        run.used = tuple(chosen.values())
+        entry = {f"entry.{name}": chosen[f"used.{name}"] for name, _, _ in cache.fields}
+        run.guard.append(substitute(self.resolve(cache.possible, run.cpu, run.level), entry))
+        run.guard.append(substitute(self.resolve(uses, run.cpu, run.level), run.store | operands | chosen))
+        return chosen
+
     def dropped(self, operation: p.Operation, now: object) -> Expr:
         assert callable(now)
         wanted = {"common": {"intel", "amd"}, "intel": {"intel"}, "amd": {"amd"}}[self.model.profile]
@@ -419,8 +447,7 @@ class Execution(Naming):
         run.store[cached] = and_(run.store.get(cached, var(cached, BOOL)), not_(dropped))
         for g in self.ghosts.values():
             if g.per_entry:
-                for level in ("task", "irq") if g.frame and self.model.interrupts else ("task",):
-                    name = self.ghost_name(g, run.cpu, level)
+                for name in self.ghost_names(g, run.cpu):
                     run.store[name] = ite(dropped, const(g.initial, g.type), run.store.get(name, var(name, g.type)))
 
 

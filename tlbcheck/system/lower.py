@@ -17,6 +17,7 @@ from tlbcheck.lang.model import Interrupt, Model, Property
 from tlbcheck.lang.types import BOOL, IntType, Type
 from tlbcheck.system.control import Activation, Draft, Frame, Path, Position, Shared
 from tlbcheck.system.execution import HALTED, Execution
+from tlbcheck.system.slots import of_entry
 from tlbcheck.system.transition_system import Bad, Check, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
 
 
@@ -45,31 +46,39 @@ class _Lowering(Execution):
 
     def close(self, run: Path, where: Position | None, level: str) -> None:
         """The end of an interrupt handler: IRET restores IF, which was set (delivery needs it)."""
-        if where is None and level == "irq" and not run.exception:
+        if where is None and level != "task" and not run.exception:
             for interrupt in self.model.interrupts:
-                run.store[self.variable(interrupt.flag, run.cpu)] = TRUE
+                if interrupt.level == level and interrupt.flag is not None:
+                    run.store[self.variable(interrupt.flag, run.cpu)] = TRUE
 
     def start(self, cpu: int, level: str, procedure: p.Procedure) -> Position:
         procedure = self.model.resolve(procedure)
         frame = Frame(procedure, f"cpu{cpu}.{level}:{procedure.name}", None, None, None)
         if procedure.role:
             self.roles.add(procedure.role)
-        return Position(procedure.body, 0, frame, "body", None)
+        here = Position(procedure.body, 0, frame, "body", None)
+        # An endless loop is entered without a step: waiting before it is waiting at its first statement.
+        while here.position < len(here.statements) and isinstance(s := here.statements[here.position], p.While) and s.condition is TRUE:
+            here = Position(s.body, 0, frame, "block", here)
+        return here
 
     def deliver(self, cpu: int, interrupt: Interrupt) -> None:
-        activation = self.activation(cpu, "irq")
-        run = Path(cpu, "irq", self.start(cpu, "irq", interrupt.handler), performed=True)
-        flag = self.variable(interrupt.flag, cpu)
-        run.guard.append(self.resolve(interrupt.when, cpu, "irq"))
-        run.guard.append(var(flag, BOOL))
-        run.store[flag] = FALSE
+        level = interrupt.level
+        activation = self.activation(cpu, level)
+        run = Path(cpu, level, self.start(cpu, level, interrupt.handler), performed=True)
+        run.guard.append(self.resolve(interrupt.when, cpu, level))
+        if interrupt.flag is not None:
+            flag = self.variable(interrupt.flag, cpu)
+            run.guard.append(var(flag, BOOL))
+            run.store[flag] = FALSE
+        run.fair, run.delivers = (f"cpu{cpu} {interrupt.handler.name}" if interrupt.flag is not None else ""), True
         run.action, run.text = f"interrupt {interrupt.handler.name}", f"interrupt: {interrupt.handler.name} starts"
         assert run.here is not None
         run.frame = run.here.frame
         if run.frame.procedure.role:
             self.raise_event(run, "enter", run.frame.procedure.role, {}, run.frame.roles())
         for ended, where in self.execute(run):
-            self.close(ended, where, "irq")
+            self.close(ended, where, level)
             activation.drafts.append(Draft(ended, ended.source, activation.location(where)))
 
     def live_locals(self, activation: Activation) -> dict[int, set[str]]:
@@ -106,7 +115,7 @@ class _Lowering(Execution):
         if model.task is not None:
             self.count_calls("task", model.resolve(model.task))
         for interrupt in model.interrupts:
-            self.count_calls("irq", model.resolve(interrupt.handler))
+            self.count_calls(interrupt.level, model.resolve(interrupt.handler))
         for cpu in range(model.cpus):
             if model.task is not None:
                 task = self.activation(cpu, "task")
@@ -114,15 +123,21 @@ class _Lowering(Execution):
                 self.compile_activation(cpu, "task")
             for interrupt in model.interrupts:
                 self.deliver(cpu, interrupt)
-            if model.interrupts:
-                self.compile_activation(cpu, "irq")
+            for level in model.levels[1:]:
+                self.compile_activation(cpu, level)
         steps: list[Step] = []
         for (_, level), activation in self.activations.items():
             self.types[activation.pc] = IntType(0, len(activation.numbers))
             self.initials[activation.pc] = 1 if level == "task" else 0
+            # A local may be reset, in one step, before another step that gives it its type is looked at.
+            for d in activation.drafts:
+                for name, e in d.run.locals.items():
+                    if e.type is not None:
+                        self.types.setdefault(name, e.type)
         for (cpu, level), activation in self.activations.items():
             live = self.live_locals(activation)
-            suspended = [self.at(self.activations[cpu, "irq"], 0)] if level == "task" and (cpu, "irq") in self.activations else []
+            above = model.levels[model.levels.index(level) + 1 :]
+            suspended = [self.at(self.activations[cpu, other], 0) for other in above]
             for d in activation.drafts:
                 steps.append(self.finish_step(len(steps), d, activation, live, suspended))
         for action in model.actions:
@@ -201,6 +216,9 @@ class _Lowering(Execution):
             roles=frames[0].roles() if frames else (),
             exception=r.exception,
             returns=returns,
+            used=tuple(fix(e) for e in r.used),
+            fair=r.fair if r.fair is not None else f"cpu{r.cpu}" if r.cpu is not None else "",
+            delivers=r.delivers,
         )
 
     def atomically(self, procedure: p.Procedure, cpu: int | None, level: str) -> list[Path]:
@@ -227,8 +245,7 @@ class _Lowering(Execution):
             made.append(Variable(self.cached_name(cpu), BOOL))
             for g in self.ghosts.values():
                 if g.per_entry:
-                    for level in ("task", "irq") if g.frame and self.model.interrupts else ("task",):
-                        made.append(Variable(self.ghost_name(g, cpu, level), g.type, g.initial))
+                    made += [Variable(name, g.type, g.initial) for name in self.ghost_names(g, cpu)]
         return made
 
     def fills(self) -> tuple[Fill, ...]:
@@ -263,9 +280,9 @@ class _Lowering(Execution):
                 continue
             for clause, bad in q.invariants:
                 invariants += [Bad(q.name, clause, self.resolve(bad, cpu, "task")) for cpu in range(model.cpus)]
+        liveness = [Bad(q.name, clause, self.resolve(e, cpu, "task")) for q in self.properties if q.name not in not_applicable for clause, e in q.liveness for cpu in range(model.cpus)]
         steps = [replace(s, bads=tuple(b for b in s.bads if b.property not in not_applicable)) for s in steps]
         entry_variables = self.entry_variables()
-        entry_names = {v.name for v in entry_variables}
         fields = tuple(Variable(f"entry.{n}", t, 0, d) for n, t, d in cache.fields) if cache else ()
         reads: dict[str, Expr] = {}
         for s in (*steps, *initial):
@@ -273,8 +290,14 @@ class _Lowering(Execution):
                 variables(e, reads)
         for f in fills:
             variables(f.when, reads)
-        for b in invariants:
+        for b in (*invariants, *liveness):
             variables(b.when, reads)
+        for b in liveness:
+            if any(of_entry(n) for n in variables(b.when)):
+                raise InputError(f"{b.property}: what must not hold for ever speaks of cached entries", hint="an entry may go at any time: speak of registers and memory")
+        entry_initial = {self.cached_name(c): self.resolve(cache.initial, c, "task") for c in range(model.cpus)} if cache else {}
+        for e in entry_initial.values():
+            variables(e, reads)
         case_names: dict[str, str] = {}
         if model.case is not None:
             for g in model.case.ghosts:
@@ -286,7 +309,7 @@ class _Lowering(Execution):
             if set(case_names) <= set(frame_ghosts):
                 frames = {level: {n: self.ghost_name(frame_ghosts[n], 0, level) for n in case_names} for level in ("task", "irq")}
         written = {n for s in (*steps, *initial) for n in s.updates}
-        names = (set(reads) | written | set(case_names.values())) - entry_names - {v.name for v in fields}
+        names = {n for n in set(reads) | written | set(case_names.values()) if not of_entry(n)}
         cases = {f"case.{c.name}": c for c in model.cases}
         control = []
         for name in sorted(names, key=_natural):
@@ -301,7 +324,7 @@ class _Lowering(Execution):
                 assert type_ is not None, name
                 low = type_.low if isinstance(type_, IntType) else 0
                 control.append(Variable(name, type_, self.initials.get(name, low if low > 0 else 0)))
-        _check_entry_independence(steps, fills, entry_names, {v.name for v in fields})
+        _check_entry_independence(steps, fills, {v.name for v in entry_variables})
         return TransitionSystem(
             model=model,
             properties=self.properties,
@@ -310,15 +333,17 @@ class _Lowering(Execution):
             entry_fields=fields,
             entry_variables=tuple(entry_variables),
             initial=initial,
-            entry_initial={self.cached_name(c): self.resolve(cache.initial, c, "task") for c in range(model.cpus)} if cache else {},
+            entry_initial=entry_initial,
             steps=tuple(steps),
             fills=fills,
             invariants=tuple(invariants),
+            liveness=tuple(liveness),
             case_variables=case_names,
             case_frames={level: names_ for level, names_ in frames.items() if set(names_.values()) <= names},
             not_applicable=not_applicable,
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
             meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
+            meeting=any(s.used for s in steps) or any(of_entry(n, 2) for n in reads),
         )
 
 
@@ -349,21 +374,24 @@ def _storable(type_: Type | None, name: str) -> Type:
 
 def _names(q: Property) -> set[str]:
     """Everything that a property's rules and invariants look at."""
-    expressions = [e for _, e in q.invariants] + [e for r in q.rules for _, e in (*r.bad, *r.updates)]
+    expressions = [e for _, e in (*q.invariants, *q.liveness)] + [e for r in q.rules for _, e in (*r.bad, *r.updates)]
     return {n for e in expressions for n in variables(e)}
 
 
-def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entries: set[str], fields: set[str]) -> None:
-    """T1 and T3: neither control nor fills depend on what is cached, so one entry is enough."""
+def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entries: set[str]) -> None:
+    """Control reads no entry, an entry's variables only itself, a fill what else is cached (``entry2``) at most."""
     for s in steps:
         for e in (s.guard, *s.updates.values()):
-            touched = [n for n in variables(e) if n in entries or n in fields]
+            touched = [n for n in variables(e) if of_entry(n)]
             if touched:
-                raise InputError(f"control depends on cached entries ({touched[0]})", place=s.places[0] if s.places else None, hint="procedures cannot read the TLB")
+                raise InputError(f"control depends on cached entries ({touched[0]})", place=s.places[0] if s.places else None, hint="let an operation go through the cache (Operation.uses)")
+        for e in s.entry_updates.values():
+            touched = [n for n in variables(e) if of_entry(n, 2)]
+            if touched:
+                raise InputError(f"what happens to an entry depends on another ({touched[0]})", place=s.places[0] if s.places else None, hint="only fills and what is bad may name entry2")
     for f in fills:
-        touched = [n for n in variables(f.when) if n in entries]
-        if touched:
-            raise InputError("a fill depends on other cached entries", hint="one tracked entry is not enough for such a cache")
+        if entries & set(variables(f.when)):
+            raise InputError("a fill depends on whether the entry itself is cached already", hint="leave that out: a fill of a cached entry changes nothing")
 
 
 def lower(model: Model, properties: Sequence[Property]) -> TransitionSystem:

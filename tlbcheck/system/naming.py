@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, ite, substitute, var, variables
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, ite, substitute, var, variables
 from tlbcheck.lang.model import Event, Ghost, Model, Property
-from tlbcheck.lang.types import BOOL, Type
+from tlbcheck.lang.types import BOOL, CPU, Type
 from tlbcheck.system.control import Activation, Path, Shared
+from tlbcheck.system.slots import both_entries
 from tlbcheck.system.transition_system import Bad
 
 
@@ -24,7 +25,7 @@ class Naming:
         self.initials: dict[str, int] = {}
         self.roles: set[str] = set()
         self.activations: dict[tuple[int, str], Activation] = {}
-        self.renamed: dict[tuple[int | None, str], dict[Expr, Expr]] = {}
+        self.renamed: dict[tuple[int | None, str, int | None], dict[Expr, Expr]] = {}
         self.ghosts = {g.name: g for m in self.monitors for g in m.ghosts}
         self.shared: dict[str, Shared] = {}
         self.call_sites: dict[tuple[str, p.Procedure], int] = {}
@@ -57,9 +58,11 @@ class Naming:
             self.types.setdefault(n, v.type)
         return names
 
-    def ghost_name(self, g: Ghost, cpu: int | None, level: str) -> str:
+    def ghost_name(self, g: Ghost, cpu: int | None, level: str, acting: int | None = None) -> str:
         base = g.name.removeprefix("ghost.")
         name = f"cpu{cpu}.{base}"
+        if g.by_cpu:
+            name += f".by_cpu{cpu if acting is None else acting}"
         if g.frame:
             name += f".{level}"
         if g.per_entry:
@@ -69,12 +72,20 @@ class Naming:
             self.initials.setdefault(name, g.initial)
         return name
 
+    def ghost_names(self, g: Ghost, cpu: int | None) -> list[str]:
+        """All copies that one CPU has of a ghost."""
+        levels = self.model.levels if g.frame else ("task",)
+        return [self.ghost_name(g, cpu, level, acting) for level in levels for acting in (range(self.model.cpus) if g.by_cpu else (None,))]
+
     def cached_name(self, cpu: int | None) -> str:
         return f"cpu{cpu}.cached[entry]"
 
-    def resolve(self, e: Expr, cpu: int | None, level: str) -> Expr:
-        """An expression of a rule over the names of the transition system; ``arg.*`` stay."""
-        memo = self.renamed.setdefault((cpu, level), {})
+    def resolve(self, e: Expr, cpu: int | None, level: str, acting: int | None = None) -> Expr:
+        """An expression of a rule over the names of the transition system; ``arg.*`` stay.
+
+        ``acting``: the CPU on which the event of a rule about every CPU happens.
+        """
+        memo = self.renamed.setdefault((cpu, level, acting), {})
         found = memo.get(e)
         if found is None:
             names: dict[str, Expr] = {}
@@ -82,21 +93,24 @@ class Naming:
                 head, _, rest = name.partition(".")
                 if head == "setting":
                     setting = self.model.settings.get(name, TRUE)
-                    names[name] = self.resolve(setting, cpu, level)
+                    names[name] = self.resolve(setting, cpu, level, acting)
                 elif head == "meaning":
                     if rest not in self.model.meanings:
                         raise InputError(f"{self.model.name} does not say what '{rest}' means", hint=f"add it to meanings={{'{rest}': ...}}")
-                    names[name] = self.resolve(self.model.meanings[rest], cpu, level)
+                    names[name] = self.resolve(self.model.meanings[rest], cpu, level, acting)
                 elif head == "ghost":
                     g = self.ghosts[name]
-                    names[name] = var(self.ghost_name(g, cpu, level), g.type)
-                elif name == "entry.cached":
-                    names[name] = var(self.cached_name(cpu), BOOL)
+                    names[name] = var(self.ghost_name(g, cpu, level, acting), g.type)
+                elif name in ("entry.cached", "entry2.cached"):
+                    names[name] = var(self.cached_name(cpu).replace("entry", head), BOOL)
                 elif head == "flag":
                     names[name] = self.flag(name)
-                elif head in ("entry", "arg", "case"):
-                    if head == "entry":
-                        names[name] = var(name, self.field_type(name))
+                elif head == "cpu":
+                    number = {"cpu.self": cpu, "cpu.acting": cpu if acting is None else acting}[name]
+                    names[name] = const(number or 0, CPU)
+                elif head in ("entry", "entry2", "used", "arg", "case"):
+                    if head in ("entry", "entry2", "used"):
+                        names[name] = var(name, self.field_type(rest))
                 else:
                     names[name] = self.state_variable(name, v, cpu)
             found = substitute(e, names)
@@ -112,9 +126,9 @@ class Naming:
     def field_type(self, name: str) -> Type | None:
         cache = self.model.cache
         for field_name, type_, _ in cache.fields if cache else ():
-            if name == f"entry.{field_name}":
+            if name == field_name:
                 return type_
-        raise InputError(f"{self.model.name}'s cache has no field '{name.removeprefix('entry.')}'", hint="add it to the cache's fields")
+        raise InputError(f"{self.model.name}'s cache has no field '{name}'", hint="add it to the cache's fields")
 
     def state_variable(self, name: str, v: Expr, cpu: int | None) -> Expr:
         per_cpu = f"cpu{cpu}.{name}"
@@ -136,12 +150,15 @@ class Naming:
                     continue
                 operands = dict(args) | {f"arg.{n}": a for n, a in zip(e.parameters, positional, strict=False)}
                 values = run.store | operands
-                for clause, bad in rule.bad:
-                    condition = substitute(self.resolve(bad, run.cpu, run.level), values)
-                    run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition)))
-                made = {}
-                for ghost, value in rule.updates:
-                    target = self.ghost_name(ghost, run.cpu, run.level)
-                    new = substitute(self.resolve(value, run.cpu, run.level), values)
-                    made[target] = ite(when, new, run.store.get(target, var(target, ghost.type)))
+                made: dict[str, Expr] = {}
+                for cpu in range(self.model.cpus) if rule.every_cpu else (run.cpu,):
+                    acting = run.cpu if rule.every_cpu else None
+                    for clause, bad in rule.bad:
+                        condition = substitute(self.resolve(bad, cpu, run.level, acting), both_entries(values))
+                        run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition)))
+                    for ghost, value in rule.updates:
+                        # A rule about the acting CPU alone changes all the copies that this CPU has.
+                        targets = self.ghost_names(ghost, cpu) if ghost.by_cpu and not rule.every_cpu else [self.ghost_name(ghost, cpu, run.level, acting)]
+                        new = substitute(self.resolve(value, cpu, run.level, acting), values)
+                        made |= {target: ite(when, new, run.store.get(target, var(target, ghost.type))) for target in targets}
                 run.store.update(made)

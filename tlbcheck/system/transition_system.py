@@ -1,8 +1,9 @@
 """The transition system, as plain data.
 
 A state gives every control variable a value, and every entry variable one for each cache entry.
-Control never depends on entries (conditions T1 and T3 of the design, checked by ``lower``), so an
-engine may track one arbitrary entry, or all of them at once.
+Guards and control never read entries, except that a step may need the entry that it uses to be
+cached (``Step.used``). Where a cache's rules let entries meet (``entry2``), or a step uses one, an
+engine that tracks one arbitrary entry does not see everything: ``engines.sufficiency`` decides.
 
 After each step, and at the start, entries for which a fill rule holds may appear: at once and
 always (saturated), or freely, in which case entries may also be evicted.
@@ -14,10 +15,11 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tlbcheck.errors import Place
-from tlbcheck.lang.expr import Expr, evaluate
+from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.expr import TRUE, Expr, and_, evaluate
 from tlbcheck.lang.model import CacheKind, Event, Model, Property
 from tlbcheck.lang.types import Type
+from tlbcheck.system.slots import in_slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,12 @@ class Step:
     ``updates`` changes control, ``entry_updates`` (over the entry's fields) the entry variables
     before any fill. ``operands`` are for the trace, ``choices`` lists
     every free choice in the order in which it is made. Costs one in depth.
+
+    A step with ``used`` goes through the CPU's cache: it is possible only where the entry whose
+    fields have these values (over the step's parameters) is cached.
+
+    Steps of the same ``fair`` are one demand of fairness (the software of a CPU; with ``delivers``, the delivery
+    of an interrupt), see ``engines.liveness``.
     """
 
     index: int
@@ -99,6 +107,9 @@ class Step:
     exception: str = ""
     returns: ReturnTo | None = None
     choices: tuple[tuple[str, Type, Expr], ...] = ()
+    used: tuple[Expr, ...] = ()
+    fair: str = ""
+    delivers: bool = False
 
     def stack(self, before: Mapping[str, int]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
         """Places and procedures, innermost first, in the state ``before`` the step."""
@@ -112,7 +123,10 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Fill:
-    """When an entry may appear in a CPU's cache, and what changes with it."""
+    """When an entry may appear in a CPU's cache, and what changes with it.
+
+    ``when`` may name entry2: it then holds if it holds for some entry of the same cache.
+    """
 
     cpu: int
     when: Expr
@@ -124,6 +138,9 @@ class Fill:
 class TransitionSystem:
     """See the module. ``initial`` are steps from the state in which every variable is initial.
 
+    ``liveness``: what must not hold for ever in a fair run. With ``slots`` above 1 what is tracked is a tuple of entries, see ``system.slots``. ``meeting``: a
+    rule names entry2 or a step goes through the cache, so that one entry may not be enough; ``written``
+    is then the system as the model says it, whatever engines were given.
     ``case_variables`` name a violation's case; while ``case_frames[level]`` has its first field
     set, a switch is under way on that level and the case is there.
     """
@@ -144,17 +161,32 @@ class TransitionSystem:
     not_applicable: Mapping[str, str]
     cached: Mapping[int, str]
     meanings: Mapping[str, Expr] = field(default_factory=dict)
+    liveness: tuple[Bad, ...] = ()
+    slots: int = 1
+    meeting: bool = False
+    written: TransitionSystem | None = None
 
     @property
     def cache(self) -> CacheKind | None:
         return self.model.cache
 
     def entries(self) -> Iterator[dict[str, int]]:
-        """Every entry that could exist, as the values of its fields."""
+        """Every entry that could exist, as the values of its fields; with several slots, every tuple of entries."""
         if self.cache is None:
             return
         names = [v.name for v in self.entry_fields]
+        possible = self.possible
         for values in itertools.product(*(v.domain or v.type.values() for v in self.entry_fields)):
             entry = dict(zip(names, values, strict=True))
-            if evaluate(self.cache.possible, entry):
+            if evaluate(possible, entry):
                 yield entry
+
+    def require_apart(self) -> None:
+        """Raise ``InputError`` where entries may meet: what called this follows one tuple of entries."""
+        if self.meeting:
+            raise InputError(f"{self.model.name}: its entries depend on each other, and this looks at one", hint="'tlbcheck verify' decides how many entries it needs")
+
+    @property
+    def possible(self) -> Expr:
+        """Which values of the fields an entry could have, in every slot."""
+        return and_(*(in_slot(self.cache.possible, slot) for slot in range(1, self.slots + 1))) if self.cache else TRUE

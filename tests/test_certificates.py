@@ -1,0 +1,204 @@
+"""Certificates: the same for the same proof, accepted by solvers, and refused when anything in them is touched."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tlbcheck.certificate import solvers
+from tlbcheck.certificate.check import judge
+from tlbcheck.certificate.file import certificate, head
+from tlbcheck.certificate.read import load
+from tlbcheck.certificate.words import sentences
+from tlbcheck.cli import cli
+from tlbcheck.engines.invariant import Invariant
+from tlbcheck.engines.obligations import SystemText
+from tlbcheck.engines.run import ModelResult, check
+from tlbcheck.errors import InputError, InternalError
+from tlbcheck.library import find_models, find_properties
+from tlbcheck.report.result import scope_of
+
+MODEL, PROPERTY = "xen/before-pcid", "missing-flush"
+
+
+@functools.cache
+def proved() -> tuple[ModelResult, SystemText, Invariant]:
+    model = find_models(MODEL)[0]
+    result = check(model, find_properties([PROPERTY], model), engines=("explicit", "pdr"))
+    return result, SystemText(result.system, PROPERTY), result.proofs[0].invariants[PROPERTY]
+
+
+@functools.cache
+def text() -> str:
+    result, system, invariant = proved()
+    return certificate(system, invariant, head(system, scope_of(result)))
+
+
+def written(folder: Path, content: str) -> Path:
+    path = folder / "c.smt2"
+    path.write_text(content)
+    return path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_a_certificate_is_accepted_by_every_solver(tmp_path: Path) -> None:
+    """z3 and at least one other solver accept it, and it is this model's own."""
+    judged = judge(written(tmp_path, text()), find_models(MODEL)[0])
+    assert judged.of_model
+    assert judged.accepted == tuple(solvers.installed())
+    assert {"z3", "bitwuzla", "cvc5"} <= set(judged.accepted)
+
+
+def test_the_text_is_deterministic() -> None:
+    result, _, invariant = proved()
+    again = SystemText(result.system, PROPERTY)
+    assert certificate(again, invariant, head(again, scope_of(result))) == text()
+
+
+def test_it_is_plain_smt_lib(tmp_path: Path) -> None:
+    """The file as it stands, check-sat commands and all, runs through a solver: three times unsat."""
+    import cvc5
+
+    solver = cvc5.Solver()
+    solver.setOption("incremental", "true")
+    parser = cvc5.InputParser(solver)
+    parser.setFileInput(cvc5.InputLanguage.SMT_LIB_2_6, str(written(tmp_path, text())))
+    said = []
+    while not (command := parser.nextCommand()).isNull():
+        answer = str(command.invoke(solver, parser.getSymbolManager())).strip()
+        if command.getCommandName() == "check-sat":
+            said.append(answer)
+    assert said == ["unsat"] * 3
+
+
+def replaced(pattern: str, by: str) -> Callable[[str], str]:
+    def edit(content: str) -> str:
+        made, count = re.subn(pattern, by, content, count=1, flags=re.DOTALL)
+        assert count == 1, pattern
+        return made
+
+    return edit
+
+
+EDITS: dict[str, tuple[Callable[[str], str], str]] = {
+    "no start": (replaced(r"\(define-fun init \(\) Bool\n.*?\n\(define-fun step", "(define-fun init () Bool\nfalse)\n(define-fun step"), "initial states"),
+    "no step": (replaced(r"\(define-fun step \(\) Bool\n.*?\n\(define-fun bad-state", "(define-fun step () Bool\nfalse)\n(define-fun bad-state"), "transition relation"),
+    "a trivial property": (replaced(r"\(define-fun bad-step \(\) Bool\n.*?\n\(define-fun invariant", "(define-fun bad-step () Bool\nfalse)\n(define-fun invariant"), "property"),
+    "a weaker guard": (replaced(r"\(define-fun step \(\) Bool\n", "(define-fun step () Bool\n(and (not |now:cpu0.if|) "), r"(transition relation|ends within a command)"),
+    "an obligation without the step": (replaced(r"\(assert step\)\n", ""), "expected here"),
+    "an obligation left out": (replaced(r"; safe.*?\(pop 1\)\n", ""), "expected here"),
+    "an assertion besides": (replaced(r"\(push 1\)\n", "(push 1)\n(assert false)\n"), "expected here"),
+    "an assertion at the outset": (replaced(r"\(define-fun init", "(assert false)\n(define-fun init"), "'init' is missing"),
+    "a redefinition": (replaced(r"\(define-fun init", "(define-fun and ((a Bool) (b Bool)) Bool false)\n(define-fun init"), "'init' is missing"),
+    "an invariant over other constants": (replaced(r"\(and true\n", "(and true (not |now:cpu0.if|)\n"), r"speaks of '\|now:cpu0.if\|'"),
+    "an invariant that is false": (replaced(r"\(and true\n", "(and false\n"), "'initial' does not hold"),
+    "a clause more": (replaced(r"\(and true\n", "(and true |cpu0.if|\n"), "does not hold"),
+    "no clauses": (replaced(r"\(and true\n.*?\n; initial", "true)\n; initial"), "does not hold"),
+    "a command that reads files": (replaced(r"\(exit\)", '(include "/etc/passwd")\n(exit)'), "expected here"),
+    "something behind the end": (replaced(r"\(exit\)\n", "(exit)\n(check-sat)\n"), "behind the end"),
+    "a larger scope": (replaced(r"cpus: 1", "cpus: any"), "tlbcheck-scope"),
+    "another model's name": (replaced(r"\|xen/before-pcid\|", "|xen/flush-once|"), "it is of xen/flush-once"),
+    "another property's name": (replaced(r"tlbcheck-property \|missing-flush\|", "tlbcheck-property |no-fault|"), "names no property"),
+    "another logic": (replaced("QF_BV", "ALL"), "expected here"),
+    "half of it": (lambda content: content[: len(content) // 2], "(ends within|missing|expected|no SMT-LIB)"),
+    "no SMT-LIB": (lambda content: "hello\n" + content, "outside of a command"),
+    "no certificate": (lambda content: "(set-logic QF_BV)\n(check-sat)\n", "no certificate"),
+    "nothing": (lambda content: "", "no certificate"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_certificate_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is touched, the file is refused in one line, with exit status 2."""
+    monkeypatch.setattr(solvers, "installed", lambda: ["z3"])
+    monkeypatch.setattr("tlbcheck.certificate.check.installed", lambda: ["z3"])
+    edit, why = EDITS[name]
+    with pytest.raises(InputError, match=why) as error:
+        judge(written(tmp_path, edit(text())), find_models(MODEL)[0])
+    assert "refused" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("other", ["xen/gp-fix", "xen/before-pcid@cr4-not-restored"])
+def test_a_certificate_of_another_model_or_variant_is_refused(other: str, tmp_path: Path) -> None:
+    """By its name; and where the name is changed to fit, by what is in it."""
+    with pytest.raises(InputError, match="not of"):
+        judge(written(tmp_path, text()), find_models(other)[0])
+    with pytest.raises(InputError, match=f"is not (of|that of) {re.escape(other)}|are not those of"):
+        judge(written(tmp_path, text().replace(f"|{MODEL}|", f"|{other}|")), find_models(other)[0])
+
+
+def test_without_a_model_only_the_file_is_judged_and_that_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, text())
+    result = run("certify", str(path))
+    assert result.exit_code == 0
+    assert "was not checked" in result.output
+    trivial = replaced(r"\(define-fun bad-state \(\) Bool\n.*?\n\(define-fun bad-step", "(define-fun bad-state () Bool\nfalse)\n(define-fun bad-step")(EDITS["a trivial property"][0](text()))
+    for content in (EDITS["no start"][0](text()), EDITS["no step"][0](text()), trivial):
+        with pytest.raises(InputError, match="proves nothing"):
+            judge(written(tmp_path, content), None, solvers=["z3"])
+
+
+def test_the_command_line_tells_who_agreed(tmp_path: Path) -> None:
+    """verify --certificates writes what certify accepts; a refused file has exit status 2 and one line."""
+    made = run("verify", MODEL, "-p", PROPERTY, "--certificates", str(tmp_path / "proofs"), "--invariant")
+    assert made.exit_code == 0, made.output
+    assert "no entry with global is yes is cached while cpu0.cr4.PGE is clear" in made.output
+    (path,) = (tmp_path / "proofs").iterdir()
+    found = run("certify", str(path), "--model", MODEL)
+    assert found.exit_code == 0, found.output
+    assert f"{MODEL}, {PROPERTY} is proved" in found.output
+    assert len(re.findall("accepts", found.output)) == len(solvers.installed())
+    path.write_text(EDITS["a clause more"][0](path.read_text()))
+    refused = run("certify", str(path), "--model", MODEL)
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_model_with_a_violation_gets_no_certificate_for_it(tmp_path: Path) -> None:
+    run("verify", "xen/pcid-v5", "-p", "no-fault", "-p", "pge-with-pcide", "--engine", "explicit", "--engine", "pdr", "--certificates", str(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["xen-pcid-v5.pge-with-pcide.smt2"]
+
+
+def test_fault_a_solver_that_says_sat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Solvers that contradict each other are an internal error, not a verdict."""
+    monkeypatch.setitem(solvers.SOLVERS, "cvc5", lambda *_: "sat")
+    with pytest.raises(InternalError, match=r"holds by .* and does not by"):
+        judge(written(tmp_path, text()), None, solvers=["z3", "cvc5"])
+
+
+def test_a_solver_that_dies_accepts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("no licence")
+
+    monkeypatch.setitem(solvers.SOLVERS, "cvc5", broken)
+    judged = judge(written(tmp_path, text()), None, solvers=["z3", "cvc5"])
+    assert judged.accepted == ("z3",)
+    assert "no licence" in judged.answers[1].reason
+
+
+def test_the_reader_takes_only_what_it_recognises(tmp_path: Path) -> None:
+    """What solvers are given is put together from recognised parts."""
+    found = load(written(tmp_path, "; a comment (exit)\n" + text()))
+    assert "comment" not in found.head
+    assert set(found.obligations) == {"initial", "inductive", "safe"}
+    with pytest.raises(InputError, match="cannot read"):
+        load(tmp_path / "missing.smt2")
+
+
+def test_the_invariant_in_words_is_true_of_what_was_visited() -> None:
+    """Sentences name registers and points of procedures, and none is empty or said twice."""
+    result, _, invariant = proved()
+    said = sentences(result.system, invariant)
+    assert len(said) == len(set(said)) <= len(invariant.never)
+    assert all(len(s) > 10 for s in said)
+    assert any("cr4.PGE" in s for s in said)
+    assert any(re.search(r"switch_cr3_cr4_before_pcid:\d+", s) for s in said)

@@ -1,0 +1,104 @@
+"""Judges a certificate: by solvers, and against the model that it is said to be of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlbcheck.certificate.file import head
+from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
+from tlbcheck.certificate.solvers import Answer, ask, installed
+from tlbcheck.engines.obligations import SystemText
+from tlbcheck.engines.run import Limits, how_many_entries
+from tlbcheck.errors import InputError, InternalError, Place
+from tlbcheck.lang.model import PROFILES, Model
+from tlbcheck.library import find_properties
+from tlbcheck.report.result import covered
+from tlbcheck.system.lower import lower
+from tlbcheck.system.sufficiency import FULL, represented
+
+_SAID = {"init": "initial states", "step": "transition relation", "bad-state": "property", "bad-step": "property"}
+_SANE = {
+    ("init",): "no state is initial in it",
+    ("step",): "no step can be taken in it",
+    ("(or bad-state bad-step)",): "nothing at all would violate its property",
+}
+"""What must be satisfiable of a system, or its certificate proves nothing."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """``accepted`` by which solvers; ``of_model``: the system and the property are the model's own."""
+
+    certificate: Certificate
+    answers: tuple[Answer, ...]
+    of_model: bool
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        return tuple(a.solver for a in self.answers if not a.reason and all(x == "unsat" for x in a.answers))
+
+
+def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = None, limits: Limits | None = None) -> Judged:
+    """Have every installed solver check the certificate in ``path``, after it was held against ``model``.
+
+    Raises ``InputError`` if it is refused, and ``InternalError`` if solvers contradict each other.
+    """
+    limits = limits or Limits()
+    found = load(path)
+    if model is not None:
+        compare(found, model, limits)
+    else:
+        _sane(found, limits)
+    answers = tuple(ask(s, found.head, list(found.obligations.values()), seconds=limits.seconds, memory=limits.memory) for s in solvers or installed())
+    for i, name in enumerate(found.obligations):
+        said = {a.solver: a.answers[i] for a in answers if not a.reason}
+        refuting = [s for s, x in said.items() if x == "sat"]
+        accepting = [s for s, x in said.items() if x == "unsat"]
+        if refuting and accepting:
+            raise InternalError(f"{path}: obligation '{name}' holds by {accepting[0]} and does not by {refuting[0]}")
+        if refuting:
+            raise _refused(path, f"obligation '{name}' does not hold ({' and '.join(refuting)})")
+    return Judged(found, answers, model is not None)
+
+
+def _refused(path: Path, why: str) -> InputError:
+    return InputError(f"the certificate is refused: {why}", place=Place(str(path)), hint="it is edited, of another version of the model, or wrong; 'tlbcheck verify --certificates' makes a new one")
+
+
+def _sane(found: Certificate, limits: Limits) -> None:
+    """Without a model to compare with: the system in the file is not an empty one."""
+    answer = ask("z3", found.head, list(_SANE), seconds=limits.seconds, memory=limits.memory)
+    for said, why in zip(answer.answers, _SANE.values(), strict=False):
+        if said == "unsat":
+            raise _refused(found.path, f"{why}, so that it proves nothing")
+
+
+def compare(found: Certificate, model: Model, limits: Limits) -> None:
+    """Refuse a certificate whose system or property is not exactly what the model gives now."""
+    named = found.about.get("tlbcheck-model", "")
+    if named != model.name:
+        raise _refused(found.path, f"it is of {named or 'no model'}, not of {model.name}")
+    profile = found.about.get("tlbcheck-profile", "")
+    if profile not in PROFILES:
+        raise _refused(found.path, f"there is no processor profile '{profile}'")
+    names = found.about.get("tlbcheck-properties", "").split()
+    goal = found.about.get("tlbcheck-property", "")
+    if goal not in names:
+        raise _refused(found.path, f"it names no property that it is of: '{goal}'")
+    system = lower(replace(model, profile=profile), find_properties(names, model))
+    decided = how_many_entries(system, limits)
+    if decided.entries == FULL:
+        raise _refused(found.path, f"no number of tracked entries is enough for {model.name}")
+    text = SystemText(represented(system, decided), goal)
+    if list(found.declarations) != [normal(d) for d in text.declarations]:
+        raise _refused(found.path, f"its variables are not those of {model.name}")
+    for name, wanted in zip(FUNCTIONS, text.definitions, strict=True):
+        if found.definitions[name] != normal(wanted):
+            raise _refused(found.path, f"its {_SAID[name]} ('{name}') is not that of {model.name}, {goal}")
+    if found.signature != normal(text.signature()):
+        raise _refused(found.path, f"its invariant is not over the variables of {model.name}")
+    for name, value in head(text, covered(text.system.model, decided)).items():
+        if name != "tlbcheck-version" and found.about.get(name) != value:
+            raise _refused(found.path, f"its head says '{name}' is '{found.about.get(name, '')[:80]}', the model says '{value[:80]}'")

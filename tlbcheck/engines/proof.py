@@ -1,0 +1,145 @@
+"""The engine ``pdr``: for each property an inductive invariant, or a shortest run that violates it.
+
+Where a complete enumeration is at hand it proposes the clauses of an invariant (``lemmas``), which
+makes the difference between minutes and a fraction of a second; what is left is decided by
+property-directed reachability. An invariant counts only when z3 has shown the three obligations
+(``obligations``), which are written from the transition system anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+
+from tlbcheck.engines.circuit import RANGE, SystemCircuit
+from tlbcheck.engines.encoding import bits_of
+from tlbcheck.engines.explicit import Tracked
+from tlbcheck.engines.invariant import Invariant, Never
+from tlbcheck.engines.lemmas import MOST_GROUPS, Reachable, Visited, close, needed, within
+from tlbcheck.engines.obligations import SystemText, decide
+from tlbcheck.engines.pdr import Cube, Pdr, Relation
+from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, clause_of, start_of
+from tlbcheck.errors import InputError, InternalError
+from tlbcheck.system.transition_system import TransitionSystem
+
+NAME = "pdr"
+
+
+def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) -> EngineResult:
+    """Decide every property of ``system``; ``search`` is a finished enumeration of it, if there is one."""
+    began = time.perf_counter()
+    until = began + seconds
+    result = EngineResult(NAME, complete=True, bound=0)
+    circuit = SystemCircuit(system)
+    relations = {g: Relation(circuit.circuit, g) for g in circuit.goals}
+    groups = sum(len(known) for known in search.reached.values()) if search is not None and search.finished else 0
+    visited = Visited(search, circuit) if search is not None and 0 < groups <= MOST_GROUPS else None
+    known: list[Cube] = []
+    left = []
+    for goal in sorted(circuit.goals, key=lambda g: (len(relations[g].latches), g)):
+        try:
+            if visited is None:
+                raise Reachable
+            known = close(relations[goal], visited, within(relations[goal], known))
+        except Reachable:
+            left.append(goal)
+        else:
+            prove(result, system, circuit, goal, needed(relations[goal], known), until)
+    for goal in left:
+        relation = Relation(circuit.circuit, goal)
+        # What was closed for the last goal is never left by any run, whatever the goal.
+        outcome = Pdr(relation, within(relation, known)).run(until)
+        if outcome is None:
+            result.undecided[goal] = f"no invariant found in {seconds:g} s"
+        elif outcome.run is not None:
+            refute(result, circuit, goal, outcome.run)
+        else:
+            prove(result, system, circuit, goal, outcome.never or [], until)
+    if RANGE in result.undecided:
+        result.reason = result.undecided.pop(RANGE)
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def prove(result: EngineResult, system: TransitionSystem, circuit: SystemCircuit, goal: str, cubes: Iterable[Cube], until: float) -> None:
+    """Note the invariant if z3 shows that it is one. Raises ``InternalError`` if z3 refutes it."""
+    if goal == RANGE:
+        return  # each property's obligations include it
+    text = SystemText(system, goal)
+    invariant = Invariant(text.constants(), never_of(circuit, cubes))
+    failed = decide(text, invariant, max(1.0, until - time.perf_counter()))
+    if failed is None:
+        result.invariants[goal] = invariant
+    elif failed[1] == "sat":
+        raise InternalError(f"{system.model.name}, {goal}: what engine {result.engine} takes for an invariant is none: z3 refutes obligation '{failed[0]}'")
+    else:
+        result.undecided[goal] = f"z3 does not decide obligation '{failed[0]}' of the invariant: {failed[1]}"
+
+
+def never_of(circuit: SystemCircuit, cubes: Iterable[Cube]) -> tuple[Never, ...]:
+    """Cubes over latches in terms of the variables of a run that has begun and was not bad yet."""
+    first = 1 + len(circuit.circuit.inputs)
+    found: dict[Never, None] = {}
+    for cube in cubes:
+        said = []
+        for x in cube:
+            latch = circuit.circuit.latches[abs(x) - 1 - first]
+            at = circuit.place.get(latch)
+            if at is not None:
+                said.append((*at, int(x > 0)))
+            elif (x > 0) is not (latch == "started"):
+                break  # holds of no such state
+        else:
+            found[tuple(said)] = None
+    return tuple(sorted(found))
+
+
+def refute(result: EngineResult, circuit: SystemCircuit, goal: str, run: Sequence[Sequence[int]]) -> None:
+    """Note the violation that a run given by its inputs leads to. Raises ``InternalError`` if it does not."""
+    trace = trace_of(circuit, circuit_run(circuit, goal, run))
+    if goal == RANGE:
+        check = trace.steps[-1].step.checks[0]
+        raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
+    result.violations.append(Violation(goal, clause_of(circuit.system, goal, trace), (), trace.depth, trace))
+
+
+def circuit_run(circuit: SystemCircuit, goal: str, run: Sequence[Sequence[int]]) -> list[tuple[list[int], list[int]]]:
+    """Latches before and inputs of each transition, then the latches at the end; by the circuit alone."""
+    c = circuit.circuit
+    latches = [0] * len(c.latches)
+    made = []
+    for inputs in run:
+        chosen = {abs(x) - 1: int(x > 0) for x in inputs}
+        taken = [chosen.get(1 + i, 0) for i in range(len(c.inputs))]
+        made.append((latches, taken))
+        values = c.values(latches, taken)
+        latches = [values[x >> 1] ^ x & 1 for x in c.following]
+    made.append((latches, []))
+    values = c.values(latches, [0] * len(c.inputs))
+    if not values[c.bads[goal] >> 1] ^ c.bads[goal] & 1:
+        raise InternalError(f"the run that a solver found for {goal} does not violate it")
+    return made
+
+
+def trace_of(circuit: SystemCircuit, run: Sequence[tuple[list[int], list[int]]]) -> Trace:
+    """A run of the circuit in terms of the transition system."""
+    c, e, system = circuit.circuit, circuit.encoding, circuit.system
+
+    def state(latches: Sequence[int]) -> tuple[State, dict[str, int]]:
+        values = {v.name: e.known(v).ones & ~e.varying(v) for v in (*e.variables, *system.entry_fields)}
+        for n, bit in zip(c.latches, latches, strict=True):
+            if n in circuit.place and bit:
+                name, position = circuit.place[n]
+                values[name] |= 1 << position
+        return State({v.name: values[v.name] for v in system.control}, {v.name: values[v.name] for v in system.entry_variables}), {v.name: values[v.name] for v in system.entry_fields}
+
+    initial, tracked = state(run[1][0])
+    steps = []
+    for (_, inputs), (after, _) in itertools.pairwise(run[1:]):
+        given = dict(zip(c.inputs, inputs, strict=True))
+        step = system.steps[sum(given[b.decl().name()] << i for i, b in enumerate(bits_of(e.act)))]
+        choices = {q.name: sum(given[b.decl().name()] << i for i, b in enumerate(bits_of(e.parameter(q)))) for q in step.parameters}
+        steps.append(TraceStep(step, choices, state(after)[0]))
+    start, choices = start_of(system, initial)
+    return Trace(start, choices, initial, tracked, tuple(steps))

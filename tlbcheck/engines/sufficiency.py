@@ -1,0 +1,378 @@
+"""Decides with z3 whether tracking one arbitrary entry is exact, and which numbers in a scope are "any".
+
+Every query is about one operation, fill or property clause at a time, in every state whose words
+have only the bits that can ever vary (``system.known_bits``): more states than are reachable, so
+that "unsat" holds for each reachable one. An answer other than "unsat" counts as "does not hold".
+
+**Representation** (design.md 2). One tracked entry has the runs of the literal caches if
+
+- T1: a fill has the same truth value for any two contents of the rest of the cache;
+- T2: ``bad(e, e2)`` implies ``bad(e, e)`` or ``bad(e2, e2)``: two entries are bad only if one alone is;
+- H5: what is bad, and what a fill or step leaves cached, only grows with what is cached, so that
+  evictions and fills that do not happen may be left out (x86-tlb.md 7.3); else the model is refused;
+- T3: a step that goes through the cache leads to the same state whichever entry it uses, and a walk
+  makes one that it may use wherever it may use any.
+
+If only T2 fails, pairs of entries are tracked. If only T1 fails, an entry with those that enable
+it: n links of "e is filled only because e2 is cached" between distinct entries, each link in a state
+of its own, are unsatisfiable, so that n entries are a whole chain. Control does not see the cache,
+hence only the latest fill of each entry matters. In all other cases the caches are searched literally.
+
+**Numbers.** Let D be the values of an entry's field that the model declares.
+
+- A number (a word or bounded integer). A value v outside D is covered if some d in D is like it:
+  every rule about entries (what is possible and cached at the start, fills, drops, property clauses
+  and marks) has the same truth value for v and for d, in all states and whatever the other fields
+  are. Then entries with v have the runs of those with d. For the field whose values software
+  hands out (``CacheKind.tag``) v is also covered if no fill creates an entry with v: since
+  processors start with empty caches, none ever holds one.
+- An enumeration: its values are kinds. Any number of members of each kind is covered if all kinds
+  are declared and nothing tells two members of a kind apart, that is if no truth value of a rule
+  about that field depends on an operand, a variable or a choice which holds such a member.
+- What neither entries nor, as the model says, anything else ranges over, such as frames where an entry
+  leads to what its page and root say, may be there in any number.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import z3
+
+from tlbcheck.engines.encoding import Encoding, Term, Translator
+from tlbcheck.errors import InputError, InternalError, Place
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import FALSE, Expr, and_, const, eq, not_, or_, rebuild, substitute, var, variables
+from tlbcheck.lang.types import BoolType, EnumType, IntType, Type, WordType
+from tlbcheck.system.known_bits import width
+from tlbcheck.system.slots import in_slot, mentions, of_entry, slot_name
+from tlbcheck.system.sufficiency import FULL, Condition, Dimension, Sufficiency, fillable, named_values, other_choices
+from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
+
+_CHAIN = 3
+"""The longest chain of entries, each enabling the next, that is tracked."""
+_NEVER = "no walk creates an entry"
+_ENTRIES = 4096
+"""Entries (or choices of one) that are gone through one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """An expression about entries: what it is for, in words, and the step that it belongs to."""
+
+    e: Expr
+    what: str
+    step: Step | None = None
+    growing: bool = True
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self.step.parameters if self.step else ()
+
+
+class Query:
+    """Formulas about a system over as many states and entries as one likes, told apart by marks."""
+
+    def __init__(self, system: TransitionSystem, seconds: float) -> None:
+        self.system = system
+        self.encoding = Encoding(system)
+        self.solver = z3.Solver()
+        self.solver.set("timeout", int(seconds * 1000))
+        self.control = {v.name: v for v in system.control}
+        self.fields = {v.name: v for v in system.entry_fields}
+        self.terms: dict[tuple[str, str], Term] = {}
+        self.translators: dict[tuple[str, ...], Translator] = {}
+
+    def holds(self, e: Expr, *, state: str = "", entry: str = "", whole: Sequence[str] = (), of: Sequence[Parameter] = (), choice: str = "") -> Term:
+        """``e`` in the state, for the entry and with the choices that these marks stand for; fields in ``whole`` take any value."""
+        names = {n: self._name(n, v, state, entry, whole, of, choice) for n, v in variables(e).items()}
+        return Translator(names)(e)
+
+    def _name(self, name: str, v: Expr, state: str, entry: str, whole: Sequence[str], of: Sequence[Parameter], choice: str) -> Term:
+        if name in self.control:
+            return self._constant(self.control[name], f"{name}|{state}", known=True)
+        if name in self.fields:
+            return self._constant(self.fields[name], f"{name}|{entry}", known=name not in whole)
+        if of_entry(name) and not name.endswith("]"):
+            return self._constant(Variable(name, _typed(v)), f"{name}|{entry}", known=False)
+        declared = next((q for q in of if q.name == name), None)
+        mark = choice if declared is not None else entry
+        return self._constant(Variable(name, _typed(v)), f"{name}|{state}|{mark}|{'' if declared is None else declared.domain}", known=False)
+
+    def _constant(self, v: Variable, name: str, *, known: bool) -> Term:
+        key = (name, str(known))
+        if key not in self.terms:
+            if isinstance(v.type, BoolType):
+                made: Term = z3.Bool(name)
+                self.terms[key] = self.encoding.whole(v, made if self.encoding.varying(v) else None) if known else made
+            else:
+                size = self.encoding.varying(v).bit_count() if known else width(v.type)
+                self.terms[key] = self.encoding.whole(v, z3.BitVec(name, size) if size else None) if known else z3.BitVec(name, size)
+        return self.terms[key]
+
+    def satisfiable(self, *parts: Term) -> bool:
+        """Whether z3 cannot refute the conjunction of ``parts``."""
+        self.solver.push()
+        self.solver.add(*parts)
+        answer = self.solver.check()
+        self.solver.pop()
+        return bool(answer != z3.unsat)
+
+
+def _typed(v: Expr) -> Type:
+    if v.type is None:
+        raise InternalError(f"{v.value} has no type")
+    return v.type
+
+
+def _domain(name: str, type_: Type, values: Sequence[int]) -> Expr:
+    return or_(*(eq(var(name, type_), const(value, type_)) for value in values))
+
+
+def decide(system: TransitionSystem, *, seconds: float = 5.0) -> Sufficiency:
+    """Decide everything about ``system``; ``seconds`` bound each query, and one that takes longer decides nothing."""
+    return _Decision(system, seconds).run()
+
+
+class _Decision:
+    def __init__(self, system: TransitionSystem, seconds: float) -> None:
+        self.system = system
+        self.query = Query(system, seconds)
+        self.possible = system.possible
+        self.declared = and_(*(_domain(v.name, v.type, v.domain or v.type.values()) for v in system.entry_fields), self.possible)
+
+    def run(self) -> Sufficiency:
+        if self.system.cache is None:
+            return Sufficiency(1, (), ())
+        if not self.query.satisfiable(self.query.holds(self.declared)):
+            # Every lemma would hold of entries that cannot be.
+            if any(True for _ in self.system.entries()):
+                raise InternalError(f"{self.system.model.name}: z3 says that no entry can exist")
+            raise InputError(f"{self.system.model.name}: its cache can hold no entry", hint="check what its kind says is possible")
+        t1, t2, t3 = self.fills(), self.properties(), self.steps()
+        conditions = (t1, t2, t3, self.growing())
+        entries = 1
+        if not t3.holds or not (t1.holds or t2.holds):
+            entries = FULL
+        elif not t2.holds:
+            entries = 2
+        elif not t1.holds:
+            entries = self.chain()
+        return Sufficiency(entries, conditions, tuple(self.dimensions(one=entries == 1)))
+
+    # -- T1 to T3
+
+    def among(self, rule: _Rule, mark: str = "", **marks: str) -> list[Term]:
+        """The choices of a rule's step are in their domains, and its guard holds."""
+        if rule.step is None:
+            return []
+        domains = and_(*(_domain(q.name, q.type, q.domain) for q in rule.parameters))
+        return [self.query.holds(and_(domains, rule.step.guard), of=rule.parameters, choice=mark, **marks)]
+
+    def fills(self) -> Condition:
+        for f in self.system.fills:
+            if not mentions(f.when, 2):
+                continue
+            one, other = (substitute(f.when, {n: var(f"{n}{mark}", v.type) for n, v in variables(f.when).items() if of_entry(n, 2)}) for mark in ("", "'"))
+            if self.query.satisfiable(self.query.holds(and_(self.declared, one, not_(other)))):
+                return Condition("T1", False, f"the fill of an entry on CPU {f.cpu} depends on what else is cached")
+        return Condition("T1", True)
+
+    def properties(self) -> Condition:
+        for rule in self.bads():
+            if mentions(rule.e, 2):
+                alone = [in_slot(rule.e, slot, slot) for slot in (1, 2)]
+                both = and_(self.declared, in_slot(self.declared, 2), rule.e, *(not_(e) for e in alone))
+                if self.query.satisfiable(self.query.holds(both, of=rule.parameters), *self.among(rule)):
+                    return Condition("T2", False, f"{rule.what} is about two entries that are cached at once")
+        return Condition("T2", True)
+
+    def steps(self) -> Condition:
+        for s in self.system.steps:
+            if s.used and (reason := self.use_matters(s)):
+                return Condition("T3", False, f"{s.action}{_at(*s.places[:1])} {reason}")
+        return Condition("T3", True)
+
+    def use_matters(self, s: Step) -> str:
+        """How what follows ``s`` depends on the cached entry that it uses; empty if it does not."""
+        rule = _Rule(s.guard, s.action, s)
+        renamed = other_choices(s, "'")
+        domains = and_(*(_domain(q.name, q.type, q.domain) for q in s.parameters))
+        other_domains = substitute(domains, renamed)
+        both = and_(domains, other_domains, s.guard, substitute(s.guard, renamed))
+        for e in (*s.updates.values(), *s.entry_updates.values(), *(b.when for b in s.bads)):
+            if self.query.satisfiable(self.query.holds(and_(both, not_(eq(e, substitute(e, renamed)))), of=rule.parameters)):
+                return "goes on with what the cached entry says that it uses"
+        # Some entry that a walk makes has to do wherever any does.
+        names = list(renamed)
+        choices = {q.name: q.domain for q in s.parameters if q.name in names}
+        every = list(itertools.islice(itertools.product(*choices.values()), _ENTRIES + 1))
+        walked = and_(s.guard, fillable(self.system, s))
+        types = {q.name: q.type for q in s.parameters}
+        none = and_(*(not_(substitute(walked, {n: const(x, types[n]) for n, x in zip(choices, values, strict=True)})) for values in every))
+        if len(every) > _ENTRIES or self.query.satisfiable(self.query.holds(and_(domains, s.guard, none), of=rule.parameters)):
+            return "happens or not depending on what is cached"
+        return ""
+
+    def growing(self) -> Condition:
+        """H1, H2 and H5 of x86-tlb.md 7.3: a cache that holds more has every fill and every violation of one that holds less."""
+        for r in self.rules():
+            cached = {n: v for n, v in variables(r.e).items() if "cached[entry" in n}
+            more = {n: or_(v, var(f"{n}'", v.type)) for n, v in cached.items()}
+            if cached and r.growing and self.query.satisfiable(self.query.holds(and_(r.e, not_(substitute(r.e, more))), of=r.parameters)):
+                return Condition("H5", False, f"{r.what} asks that something is not cached")
+        return Condition("H5", True)
+
+    def chain(self) -> int:
+        """How many entries enable each other at most, where fills depend on what else is cached."""
+        if any(set(f.updates) - {self.system.cached[f.cpu]} for f in self.system.fills):
+            return FULL  # marks that fills make: not only the latest fill matters
+        longest = 1
+        for f in self.system.fills:
+            links, entries = [], [self.declared]
+            for n in range(1, _CHAIN + 1):
+                when = in_slot(f.when, n, n + 1)
+                content = {name: v for name, v in variables(when).items() if of_entry(name, n + 1) and name.endswith("]")}
+                links.append(self.query.holds(and_(when, *content.values(), not_(substitute(when, dict.fromkeys(content, FALSE)))), state=f"link{n}"))
+                entries.append(in_slot(self.declared, n + 1))
+                if not self.query.satisfiable(*links, self.query.holds(and_(*entries, *(self.differ(i, j) for i, j in itertools.combinations(range(1, n + 2), 2))))):
+                    longest = max(longest, n)
+                    break
+            else:
+                return FULL
+        return longest if longest > 1 else FULL
+
+    def differ(self, slot: int, other: int) -> Expr:
+        """The entries of two slots are not the same."""
+        return or_(*(not_(eq(var(slot_name(v.name, slot), v.type), var(slot_name(v.name, other), v.type))) for v in self.system.entry_fields))
+
+    # -- rules
+
+    def bads(self) -> Iterator[_Rule]:
+        for b in self.system.invariants:
+            yield _Rule(b.when, f"{b.property} ({b.clause})")
+        for s in self.system.steps:
+            for b in s.bads:
+                yield _Rule(b.when, f"{b.property} ({b.clause})", s)
+
+    def rules(self) -> list[_Rule]:
+        """Everything that is said about entries, each once."""
+        found = [_Rule(self.possible, "which entries there can be")]
+        found += [_Rule(e, "what can be cached at the start") for e in self.system.entry_initial.values()]
+        for f in self.system.fills:
+            found += [_Rule(f.when, "what a walk caches"), *(_Rule(e, "what a walk marks", growing=False) for e in f.updates.values())]
+        cached = set(self.system.cached.values())
+        for s in (*self.system.initial, *self.system.steps):
+            found += [_Rule(e, f"what {s.action} does to entries{_at(*s.places[:1])}", s, growing=n in cached) for n, e in s.entry_updates.items()]
+        found += self.bads()
+        return list({(r.e, tuple((q.name, q.domain) for q in r.parameters if q.name in variables(r.e))): r for r in reversed(found)}.values())
+
+    # -- numbers
+
+    def dimensions(self, *, one: bool) -> Iterator[Dimension]:
+        cache = self.system.cache
+        assert cache is not None
+        fields = {v.name.removeprefix("entry."): v for v in self.system.entry_fields}
+        for name, counted in cache.scope.items():
+            v = fields.get(name)
+            if v is None:
+                yield Dimension(name, counted, True, "any", f"no entry and nothing else in the model holds a {name}")
+                continue
+            values, declared = v.domain or v.type.values(), named_values(v)
+            if not one or self.system.meeting:
+                yield Dimension(name, counted, False, declared, "entries may depend on each other")
+            else:
+                tag = name == cache.tag
+                any_, why = self.kinds(v, values) if isinstance(v.type, EnumType) else self.numbers(v, values, tag=tag)
+                named = f"any (named: {', '.join(map(str, declared))})" if tag else "any"
+                empty = f"nothing is cached at the start for other {counted} than those named: processors start with empty caches, and no walk here makes such an entry"
+                yield Dimension(name, counted, any_, named if any_ else declared, why, empty if any_ and why.startswith(_NEVER) else "")
+
+    def numbers(self, v: Variable, declared: Sequence[int], *, tag: bool) -> tuple[bool, str]:
+        """Whether every value that is not declared is covered by those that are, and why (not)."""
+        whole = [f.name for f in self.system.entry_fields if isinstance(f.type, WordType | IntType)]
+        others = and_(*(_domain(f.name, f.type, f.domain or f.type.values()) for f in self.system.entry_fields if f.name not in whole))
+        value = var(v.name, v.type)
+        outside = [self.query.holds(not_(_domain(v.name, v.type, declared)), whole=whole)]
+        if tag:
+            filled = or_(*(f.when for f in self.system.fills))
+            outside.append(self.query.holds(and_(filled, others), state="filled", whole=whole))
+            if not self.query.satisfiable(*outside):
+                return True, f"{_NEVER} with another {v.name.removeprefix('entry.')}"
+        rules = [r for r in self.rules() if v.name in variables(r.e)]
+
+        def unlike(r: _Rule, d: int) -> Term:
+            there = const(d, v.type)
+            domains = and_(*(_domain(q.name, q.type, q.domain) for q in r.parameters if q.name in variables(r.e)))
+            return self.query.holds(and_(domains, others, not_(eq(r.e, substitute(r.e, {v.name: there})))), state=f"like {d}", whole=whole, of=r.parameters)
+
+        differences = {d: [(r, unlike(r, d)) for r in rules] for d in declared}
+        if not self.query.satisfiable(*outside, *(z3.Or([term for _, term in terms]) for terms in differences.values())):
+            return True, "every other value is like a declared one in every rule"
+        told = next((r.what for r, term in differences[declared[0]] if self.query.satisfiable(*outside, term)), "")
+        return False, f"{told} tells another {value.value.removeprefix('entry.')} from {declared[0]}"
+
+    def kinds(self, v: Variable, declared: Sequence[int]) -> tuple[bool, str]:
+        """Whether each kind may have any number of members, and why (not)."""
+        field = v.name.removeprefix("entry.")
+        missing = [x for x in v.type.values() if x not in declared]
+        for x in missing:
+            if self.query.satisfiable(self.query.holds(and_(eq(var(v.name, v.type), const(x, v.type)), self.possible), whole=[v.name])):
+                return False, f"{v.type.show(x)} is not among the kinds of {field} that are looked at"
+        for r in self.rules():
+            if v.name not in variables(r.e):
+                continue
+            held = _holders(r.e, v)
+            other = _replaced(r.e, {h: var(f"{field} {i}'", v.type) for i, h in enumerate(held)})
+            if held and self.query.satisfiable(self.query.holds(not_(eq(_replaced(r.e, {h: var(f"{field} {i}", v.type) for i, h in enumerate(held)}), other)), of=r.parameters)):
+                return False, f"{r.what} names one {field}: a second one of that kind is not looked at"
+        told = self.operands(v, field) or self.monitors(v, field)
+        return not told, told or f"no rule tells two of a kind apart by {field}"
+
+    def operands(self, v: Variable, field: str) -> str:
+        """An operation of the machine that names one member by an operand (which lowering may have made a constant)."""
+        for procedure in self.system.model.reachable():
+            for s in p.walk(procedure.body):
+                if not isinstance(s, p.Do):
+                    continue
+                for (name, _), a in zip(s.operation.operands, s.args, strict=True):
+                    dropped = or_(*(and_(*c.parts) for c in s.operation.drops))
+                    if a.type != v.type or f"arg.{name}" not in variables(dropped):
+                        continue
+                    typed = {f.name: var(f.name, f.type) for f in self.system.entry_fields}
+                    one, other = (substitute(dropped, {**typed, f"arg.{name}": var(f"arg.{name}{mark}", v.type)}) for mark in ("", "'"))
+                    if self.query.satisfiable(self.query.holds(not_(eq(one, other)))):
+                        return f"{s.operation.name}{_at(s.place)} names one {field}: a second one of that kind is not looked at"
+        return ""
+
+    def monitors(self, v: Variable, field: str) -> str:
+        """A property that compares the field with an argument of an event."""
+        applicable = [q for q in self.system.properties if q.name not in self.system.not_applicable]
+        for monitor in applicable:
+            for r in monitor.rules:
+                for e in (*(bad for _, bad in r.bad), *(value for _, value in r.updates)):
+                    names = variables(e)
+                    if v.name in names and any(n.startswith("arg.") and x.type in (None, v.type) for n, x in names.items()):
+                        return f"{monitor.name} names one {field}: a second one of that kind is not looked at"
+        return ""
+
+
+def _at(*place: Place) -> str:
+    return "".join(f" at {Path(q.file).name}:{q.line}" for q in place)
+
+
+def _holders(e: Expr, field: Variable) -> list[Expr]:
+    """The parts of ``e`` that hold a member of the field's type and are neither constant nor the field."""
+    if e.type == field.type and e.op != "const" and field.name not in variables(e):
+        return [e]
+    return list(dict.fromkeys(h for a in e.args for h in _holders(a, field)))
+
+
+def _replaced(e: Expr, parts: Mapping[Expr, Expr]) -> Expr:
+    found = parts.get(e)
+    if found is not None:
+        return found
+    return rebuild(e, tuple(_replaced(a, parts) for a in e.args)) if e.args else e

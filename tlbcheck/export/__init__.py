@@ -1,0 +1,40 @@
+"""The transition system and one property of it, in formats that other people's engines read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlbcheck.errors import InputError
+from tlbcheck.lang.model import Model, Property
+
+FORMATS = (".smt2", ".aag", ".aig")
+
+
+def write(model: Model, prop: Property, path: Path) -> str:
+    """Write ``model`` with ``prop`` in the format that the name of ``path`` asks for; a line on what was written."""
+    if path.suffix not in FORMATS:
+        raise InputError(f"no export format is called '{path.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
+    from tlbcheck.engines.invariant import system_for
+    from tlbcheck.engines.run import Limits, how_many_entries
+    from tlbcheck.export import aiger, chc
+    from tlbcheck.system.lower import lower
+    from tlbcheck.system.sufficiency import FULL, represented
+
+    system = lower(model, [prop])
+    if prop.name in system.not_applicable:
+        raise InputError(f"{prop.name} does not apply to {model.name}: {system.not_applicable[prop.name]}", hint="'tlbcheck list' shows the properties")
+    decided = how_many_entries(system, Limits())
+    if decided.entries == FULL:
+        raise InputError(f"no number of tracked entries is enough for {model.name}", hint="only models whose entries can be tracked are exported")
+    system = system_for(represented(system, decided), frozenset({prop.name}))
+    if path.suffix == ".smt2":
+        content, said = chc.horn_clauses(system, prop.name).encode(), "Horn clauses: sat means that the property holds"
+    else:
+        circuit, bad = aiger.exported(system, prop.name)
+        content = aiger.ascii_aiger(circuit, bad) if path.suffix == ".aag" else aiger.binary_aiger(circuit, bad)
+        said = f"{len(circuit.inputs)} inputs, {len(circuit.latches)} latches, {len(circuit.gates)} gates; a violation after d steps is seen in frame d + 1"
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", hint="name a file that can be written") from None
+    return f"{path}: {model.name}, {prop.name}; {said}"

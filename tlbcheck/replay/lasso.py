@@ -1,0 +1,74 @@
+"""Replaying a run that goes on for ever: its loop closes, is fair, and the condition holds all along.
+
+By the procedures' own configurations, without caches: control does not depend on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.model import Model
+from tlbcheck.replay.check import ReplayError, Story, Told, compare
+from tlbcheck.replay.interpreter import Blocked, Scope, WrongChoice, value_of
+from tlbcheck.replay.recheck import Machine, Move, after_move, moves, start_machine
+
+
+def replay_lasso(model: Model, story: Story, pending: Expr, loop: int) -> None:
+    """Run ``story`` and confirm that from step ``loop`` on ``pending`` holds for some CPU, for ever, in a fair run.
+
+    Raises ``ReplayError``.
+    """
+    model = replace(model, cache=None)
+    try:
+        machine = start_machine(model, story.case, story.start_choices)
+    except (Blocked, WrongChoice, KeyError) as error:
+        raise ReplayError(f"the start is not possible: {error}") from None
+    compare(machine, story.initial, "at the start")
+    passed: list[Machine] = []
+    taken: list[Move] = []
+    once = len(story.steps)
+    # The second time round, what the start left behind is gone too.
+    for i, told in enumerate([*story.steps, *story.steps[loop:]]):
+        passed.append(machine)
+        move, machine = _step(machine, told, i)
+        taken.append(move)
+    passed.append(machine)
+    if machine.key() != passed[once].key():
+        raise ReplayError(f"after the last step the run is not where it was before step {loop + 1}")
+    going_on = passed[once:]
+    if not any(all(value_of(pending, Scope(m, cpu, "task")) for m in going_on) for cpu in range(model.cpus)):
+        raise ReplayError("what is said to hold for ever does not")
+    met = {_demand(move) for move in taken[once:]}
+    for move in moves_of(model):
+        demand = _demand(move)
+        if demand in met or not demand:
+            continue
+        possible = [any(True for m in moves(machine) if _demand(m) == demand for _ in after_move(machine, m)) for machine in going_on]
+        if any(possible) if move[3] is not None else all(possible):
+            raise ReplayError(f"the run is not fair: {demand} could go on and never does")
+
+
+def _step(machine: Machine, told: Told, i: int) -> tuple[Move, Machine]:
+    """The move that is told, and what it leads to."""
+    for move in moves(machine):
+        cpu, level, action, interrupt = move
+        arriving = f"interrupt {interrupt.handler.name}" if interrupt is not None else ""
+        if (cpu, level or "environment") == (told.cpu, told.level) and (arriving or action or told.action) == told.action:
+            for after in after_move(machine, move, told.choices):
+                if all(after.memory.get(n, v) == v for n, v in told.after.items()):
+                    return move, after
+    raise ReplayError(f"step {i + 1} ({told.action}) is not possible")
+
+
+def moves_of(model: Model) -> list[Move]:
+    """Everything that fairness asks for, whether it is possible now or not."""
+    software: list[Move] = [(c, "task", "", None) for c in range(model.cpus)]
+    return software + [(c, i.level, "", i) for c in range(model.cpus) for i in model.interrupts]
+
+
+def _demand(move: Move) -> str:
+    cpu, _, _, interrupt = move
+    if cpu is None or (interrupt is not None and interrupt.flag is None):
+        return ""
+    return f"CPU{cpu}" + (f"'s {interrupt.handler.name}" if interrupt is not None else "")

@@ -1,0 +1,148 @@
+"""What was decided about a transition system: how many entries are enough, and which numbers are any number.
+
+``engines.sufficiency`` decides; here is what it says, and the system that engines then search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tlbcheck.errors import InputError
+from tlbcheck.lang.expr import FALSE, Expr, and_, substitute, var, variables
+from tlbcheck.lang.types import EnumType
+from tlbcheck.system.slots import in_slot, of_entry, track
+from tlbcheck.system.transition_system import Fill, Step, TransitionSystem, Variable
+
+FULL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of T1 to T3: whether it holds, and if not, what breaks it and where."""
+
+    name: str
+    holds: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """How many values of an entry's field a verdict covers.
+
+    ``any``: however many there are; ``why`` says by what, or why not, and ``assumes`` what it rests on.
+    """
+
+    field: str
+    name: str
+    any: bool
+    covers: str | tuple[int | str, ...]
+    why: str
+    assumes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sufficiency:
+    """``entries`` that have to be tracked together; ``FULL`` if no number of them is known to be enough."""
+
+    entries: int
+    conditions: tuple[Condition, ...]
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def representation(self) -> str:
+        return f"tracked({self.entries})" if self.entries != FULL else "full"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why more than one entry is needed; empty if one is enough."""
+        return tuple(f"{c.name} fails: {c.reason}" for c in self.conditions if not c.holds)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What has to be said with a proof besides what the model says."""
+        return tuple(d.assumes for d in self.dimensions if d.assumes)
+
+    def scope(self) -> dict[str, Any]:
+        """The part of a result's scope that is decided here."""
+        made: dict[str, Any] = {d.name: d.covers if isinstance(d.covers, str) else list(d.covers) for d in self.dimensions}
+        made["representation"] = self.representation
+        if self.reasons:
+            made["why"] = "; ".join(self.reasons)
+        return made
+
+
+def represented(system: TransitionSystem, decided: Sufficiency) -> TransitionSystem:
+    """The system that engines search: conditions that hold are made use of, else several entries are tracked.
+
+    With ``FULL`` only those are written out that hold; ``engines.full`` searches it. Raises
+    ``InputError`` for a model that no engine searches rightly.
+    """
+    holds, written = {c.name: c.holds for c in decided.conditions}, system if system.meeting else None
+    for c in decided.conditions:
+        if c.name == "H5" and not c.holds:
+            raise InputError(f"{system.model.name}: {c.reason}", hint="entries may vanish at any time; say what is wrong about an entry that is cached")
+    if holds.get("T1", True):
+        system = replace(system, fills=tuple(_alone(f) for f in system.fills))
+    if holds.get("T2", True):
+        system = replace(
+            system,
+            steps=tuple(replace(s, bads=tuple(replace(b, when=in_slot(b.when, 1, 1)) for b in s.bads)) for s in system.steps),
+            invariants=tuple(replace(b, when=in_slot(b.when, 1, 1)) for b in system.invariants),
+        )
+    if holds.get("T3", True):
+        system = replace(system, steps=tuple(_by_a_walk(system, s) for s in system.steps))
+    made = track(system, decided.entries) if decided.entries > 1 else system
+    return replace(made, meeting=written is not None and decided.entries == FULL, written=written)
+
+
+def undecided(system: TransitionSystem, reason: str) -> Sufficiency:
+    """What is true without z3: where no rule can make entries meet one is enough, and a scope is what the model declares."""
+    cache = system.cache
+    if cache is None:
+        return Sufficiency(1, (), ())
+    conditions = tuple(Condition(name, not system.meeting, reason if system.meeting else "") for name in ("T1", "T2", "T3"))
+    return Sufficiency(FULL if system.meeting else 1, conditions, declared(system, reason))
+
+
+def declared(system: TransitionSystem, why: str) -> tuple[Dimension, ...]:
+    """The values of each counted field, as the model declares them, and why that is all that is covered."""
+    cache = system.cache
+    assert cache is not None
+    fields = {v.name.removeprefix("entry."): v for v in system.entry_fields}
+    return tuple(Dimension(name, counted, False, named_values(fields[name]), why) for name, counted in cache.scope.items() if name in fields)
+
+
+def named_values(v: Variable) -> tuple[int | str, ...]:
+    """The declared values of a field for people: members by name, numbers as they are."""
+    return tuple(v.type.show(x) if isinstance(v.type, EnumType) else x for x in v.domain or v.type.values())
+
+
+def _alone(f: Fill) -> Fill:
+    """A fill that no other entry changes, without them."""
+    nobody = {n: FALSE for n in variables(f.when) if of_entry(n, 2) and n.endswith("]")}
+    when = in_slot(substitute(f.when, nobody), 1, 1)
+    return replace(f, when=when, reads=frozenset(variables(when)))
+
+
+def _by_a_walk(system: TransitionSystem, s: Step) -> Step:
+    """A step for which any usable entry will do: it takes one that a walk makes now, which is cached for certain."""
+    return replace(s, guard=and_(s.guard, fillable(system, s)), used=()) if s.used else s
+
+
+def fillable(system: TransitionSystem, s: Step) -> Expr:
+    """A walk makes the entry that ``s`` uses, by itself, before the step."""
+    fill = next(f for f in system.fills if f.cpu == s.cpu)
+    return used_as_entry(system, s, _alone(fill).when)
+
+
+def used_as_entry(system: TransitionSystem, s: Step, e: Expr) -> Expr:
+    """A rule about an entry, of the one that ``s`` uses."""
+    return substitute(e, dict(zip((v.name for v in system.entry_fields), s.used, strict=True)))
+
+
+def other_choices(s: Step, mark: str) -> Mapping[str, Expr]:
+    """The parameters by which ``s`` chooses the entry that it uses, under other names."""
+    names = {n: v for e in s.used for n, v in variables(e).items()}
+    return {n: var(f"{n}{mark}", v.type) for n, v in names.items()}
