@@ -255,7 +255,7 @@ def proof_that(claim: Expr) -> list[str] | None:
     """The invariants that z3 needs to prove ``claim`` for all values; None if it is false somewhere."""
     import z3
 
-    from tlbcheck.engines.bmc import Translator
+    from tlbcheck.engines.encoding import Translator
 
     expressions = [_words(e) for e in (claim, *INVARIANTS.values())]
     names = {n: z3.BitVec(n, 64) if v.type == U64 else z3.Bool(n) for e in expressions for n, v in variables(e).items()}

@@ -63,7 +63,7 @@ def test_a_case_says_under_which_options_it_can_happen(v5: dict[str, Any]) -> No
 def test_blame_was_tried(v5: dict[str, Any]) -> None:
     """A named repair is one that was applied, after which the case held."""
     blame = entry(v5, "missing-flush")["violations"][-1]["blame"]
-    assert blame["kind"] == "missing"
+    assert blame["kind"] == "amended"
     assert "this case holds" in blame["text"]
 
 

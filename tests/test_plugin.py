@@ -292,7 +292,7 @@ def test_the_header_names_versions(suite: pytest.Pytester) -> None:
 def test_engines_must_exist(suite: pytest.Pytester, engines: str) -> None:
     found = run(suite, "def test(): ...", f"--tlbcheck-engines={engines}")
     assert found.ret == pytest.ExitCode.USAGE_ERROR
-    found.stderr.fnmatch_lines(["*--tlbcheck-engines: unknown engine*engines are explicit and bmc*"])
+    found.stderr.fnmatch_lines(["*--tlbcheck-engines: unknown engine*engines are explicit, bmc and pdr*"])
 
 
 def test_both_engines_can_be_asked(suite: pytest.Pytester) -> None:

@@ -1,23 +1,20 @@
 """Which operation is missing or misplaced: named only after it was tried and the case then held.
 
-For a violation, operations of the procedures that the trace runs through are moved, and the
-model's candidate repairs inserted, one at a time; each changed model is explored again for the
-violation's own case alone.
+For a violation, the changes that a reviewer would try are made one at a time, and each changed
+model is explored again for the violation's own case alone.
 """
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from typing import Any
 
+from tlbcheck.changes import Change, Line, Proposals, apply, line_of
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.trace import EngineResult, Violation
-from tlbcheck.errors import Place
+from tlbcheck.engines.trace import EngineResult, Trace, Violation
 from tlbcheck.lang import program as p
 from tlbcheck.lang.model import Model
-from tlbcheck.mutate import insert_statement
 from tlbcheck.report.result import relative
 from tlbcheck.system.lower import lower
 from tlbcheck.system.transition_system import TransitionSystem
@@ -41,25 +38,28 @@ def blame_shown(system: TransitionSystem, explicit: EngineResult) -> dict[int, d
 
 def blame(system: TransitionSystem, violation: Violation) -> dict[str, Any] | None:
     """The first change after which the case holds; None if none of those tried is enough."""
-    procedure = _procedure(system, violation)
+    assert violation.trace is not None
+    procedure = judged(system.model, violation.trace)
     if procedure is None:
         return None
-    for tried, (change, changed) in enumerate(_changes(system.model, procedure, violation)):
-        if tried >= _TRIES:
-            return None
-        if _holds(changed, system, violation):
-            return change
+    for change in islice(_changes(system.model, procedure, violation), _TRIES):
+        if _holds(apply(system.model, procedure, [change]), system, violation):
+            text = f"{change.text}: {change.fix}, and this case holds"
+            return {"kind": change.kind, "operation": change.operation, "place": relative(change.place), "text": text}
     return None
 
 
-def _procedure(system: TransitionSystem, violation: Violation) -> p.Procedure | None:
-    """The innermost procedure of the judged role that the trace's last step of it runs in."""
-    trace = violation.trace
-    assert trace is not None
-    for s in reversed(trace.steps):
-        if _ROLE in s.step.roles:
-            return next((q for q in system.model.procedures.values() if q.role == _ROLE), None)
-    return None
+def judged(model: Model, trace: Trace) -> p.Procedure | None:
+    """The procedure of the judged role, if the trace runs through it."""
+    if not any(_ROLE in s.step.roles for s in trace.steps):
+        return None
+    return next((q for q in model.reachable() if q.role == _ROLE), None)
+
+
+def lines_run(procedure: p.Procedure, trace: Trace) -> set[Line]:
+    """The lines of ``procedure`` that the trace executes."""
+    own = {line_of(s.place) for s in p.walk(procedure.body)}
+    return own & {line_of(q) for s in trace.steps if _ROLE in s.step.roles for q in s.step.places}
 
 
 def _holds(model: Model, system: TransitionSystem, violation: Violation) -> bool:
@@ -80,61 +80,16 @@ def _holds(model: Model, system: TransitionSystem, violation: Violation) -> bool
     return finished and not any(name == violation.property and dict(zip(names, values, strict=True)) == case for name, _, values in search.found)
 
 
-def _changes(model: Model, procedure: p.Procedure, violation: Violation) -> Iterator[tuple[dict[str, Any], Model]]:
+def _changes(model: Model, procedure: p.Procedure, violation: Violation) -> Iterator[Change]:
     """Changes to try, the likeliest first."""
-    trace = violation.trace
-    assert trace is not None
-    body = procedure.body
-    lines = {q.line for s in trace.steps if _ROLE in s.step.roles for q in s.step.places if q.file == procedure.place.file}
-    executed = [i for i, s in enumerate(body) if _lines(s) & lines]
-    loads = [i for i in executed if _writes(body[i], "MOV to CR3")]
-    masked = next((i for i in executed if _writes(body[i], "PUSHF; CLI")), None)
-    if dict(violation.case).get("interrupted") and masked is not None:
-        for i in executed:
-            if i < masked and any(isinstance(x, p.Do) for x in p.walk([body[i]])):
-                yield _moved(model, procedure, body[i], body[masked])
-    if trace.steps[-1].step.exception:
-        last = executed[-1] if executed else 0
-        for repair in model.repairs:
-            if last > 0:
-                yield _inserted(model, procedure, body[last - 1], repair)
-        return
-    after = loads[-1:] + [i for i in reversed(executed) if not loads or i > loads[-1]] + [i for i in executed if loads and i < loads[-1]]
-    for repair in model.repairs:
-        for i in after:
-            yield _inserted(model, procedure, body[i], repair)
-
-
-def _lines(s: p.Statement) -> set[int]:
-    return {x.place.line for x in p.walk([s])}
-
-
-def _writes(s: p.Statement, operation: str) -> bool:
-    return any(isinstance(x, p.Do) and x.operation.name == operation for x in p.walk([s]))
-
-
-def _inserted(model: Model, procedure: p.Procedure, after: p.Statement, repair: Any) -> tuple[dict[str, Any], Model]:
-    last = max(p.walk([after]), key=lambda s: s.place.line).place
-    new = p.Do(place=last, operation=repair.operation, args=repair.args)
-    place = relative(last)
-    text = f"{repair.text} is missing after line {last.line} of {procedure.name} ({_source(last)}): with it, this case holds"
-    return {"kind": "missing", "operation": repair.operation.name, "place": place, "text": text}, insert_statement(model, procedure, after, new)
-
-
-def _moved(model: Model, procedure: p.Procedure, what: p.Statement, after: p.Statement) -> tuple[dict[str, Any], Model]:
-    text = f"line {what.place.line} of {procedure.name} ({_source(what.place)}) comes too early: moved to after line {after.place.line} ({_source(after.place)}), this case holds"
-    operation = next((x.operation.name for x in p.walk([what]) if isinstance(x, p.Do)), "")
-    return {"kind": "misplaced", "operation": operation, "place": relative(what.place), "text": text}, move_line(model, procedure, what, after)
-
-
-def move_line(model: Model, procedure: p.Procedure, what: p.Statement, after: p.Statement) -> Model:
-    """``model`` with the source line of ``what`` moved to after the one of ``after``."""
-    body = procedure.body
-    moved = [s for s in body if s.place.line == what.place.line]
-    rest = [s for s in body if s.place.line != what.place.line]
-    at = max(i for i, s in enumerate(rest) if s.place.line == after.place.line) + 1
-    return replace(model, procedures={**model.procedures, procedure: procedure.with_body([*rest[:at], *moved, *rest[at:]])})
-
-
-def _source(place: Place) -> str:
-    return linecache.getline(place.file, place.line).strip() or f"line {place.line}"
+    assert violation.trace is not None
+    proposals = Proposals(model, procedure)
+    lines = lines_run(procedure, violation.trace)
+    if dict(violation.case).get("interrupted"):
+        yield from proposals.misplaced()
+    if violation.trace.steps[-1].step.exception:
+        yield from proposals.missing(before=proposals.position(lines))
+    else:
+        yield from (c for c in proposals.amended() if line_of(c.place) in lines)
+        yield from proposals.skipped()
+        yield from (c for c in proposals.missing() if line_of(c.place) in lines)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verify(model: Model | str, properties: Sequence[Property | str] | None = None, **options: Any) -> ModelResult:
-    """Check ``properties`` (default: all) of a model, given as an object or by name.
+    """Check ``properties`` (default: those that it is about) of a model, given as an object or by name.
 
     ``options`` are those of ``tlbcheck.engines.run.check``. Raises ``InputError`` for an unknown
     or unusable model and ``InternalError`` if engines disagree.
@@ -23,5 +23,5 @@ def verify(model: Model | str, properties: Sequence[Property | str] | None = Non
     chosen = find_models(model)[0] if isinstance(model, str) else model
     names = [p for p in properties or () if isinstance(p, str)]
     given = [p for p in properties or () if not isinstance(p, str)]
-    found = find_properties(names) if names or properties is None else []
+    found = find_properties(names, chosen) if names or properties is None else []
     return check(chosen, [*given, *found], **options)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.report.escape import visible
+from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, status, verdict
 
-OK, VIOLATED, USAGE, UNDECIDED, INTERNAL = 0, 1, 2, 3, 4
+if TYPE_CHECKING:
+    from tlbcheck.engines.run import ModelResult
+    from tlbcheck.fit import Reading
+    from tlbcheck.lang.model import Model
+
 _WORST = (INTERNAL, USAGE, VIOLATED, UNDECIDED, OK)
 
 
@@ -25,7 +31,7 @@ def worst(statuses: Sequence[int]) -> int:
 
 
 def _fail(status: int, message: str) -> NoReturn:
-    click.echo(f"tlbcheck: {' '.join(message.split())}", err=True)
+    click.echo(f"tlbcheck: {visible(' '.join(message.split()))}", err=True)
     raise SystemExit(status)
 
 
@@ -39,6 +45,8 @@ class _Group(click.Group):
             _fail(USAGE, str(error))
         except InternalError as error:
             _fail(INTERNAL, f"internal error: {error}")
+        except KeyboardInterrupt:
+            _fail(UNDECIDED, "interrupted")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,12 +80,72 @@ def _progress(name: str) -> Callable[[int, int], None] | None:
     return show
 
 
+def _packed_progress(name: str) -> Callable[[Any], None] | None:
+    """The same line for searches of the literal caches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(p: Any) -> None:
+        if p.seconds > 1:
+            where = f", depth {p.depth}, {p.queue:,} waiting" if p.depth is not None else ""
+            click.echo(f"\r\x1b[K{name}: {p.states:,} states, {p.rate:,.0f} a second{where}, {p.bytes >> 20:,} MiB", nl=False, err=True)
+
+    return show
+
+
 def _clear_progress() -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
 
 
-_ENGINE = click.option("--engine", "engines", multiple=True, type=click.Choice(["explicit", "bmc"]), help="Use only this engine (default: both, which must agree).")
+_OUTPUTS = click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a report too: .html, .json, .itf.json, .sarif, .xml (JUnit) or .md; repeatable.",
+)
+_FULL = click.option("--full", is_flag=True, help="On a terminal, show everything instead of a screenful.")
+_ENGINE = click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(["explicit", "bmc", "pdr", "abc", "full", "sets"]),
+    help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, or as sets.",
+)
+
+_CODE = (
+    click.option("--function", metavar="NAME", default="", help="C: the function to check (default: the one that the profile knows)."),
+    click.option("--role", default="switch", show_default=True, help="C: what the function is to its callers."),
+    click.option("-D", "--define", "defines", multiple=True, metavar="NAME[=VALUE]", help="C: define a name, as a compiler does; repeatable."),
+    click.option("-U", "--undefine", "undefines", multiple=True, metavar="NAME", help="C: take a name out of the usual configuration; repeatable."),
+    click.option("--profile", "profiles", multiple=True, type=click.Path(path_type=Path, dir_okay=False), help="C: a TOML file that says what more names mean; repeatable."),
+    click.option("--assume-no-tlb-effect", "assumed", multiple=True, metavar="NAME", help="C: a call that is taken to have none; the verdict repeats it."),
+    click.option("--fact", "facts", multiple=True, metavar="NAME=yes|no", help="C: what the environment takes for true of the code base."),
+)
+
+
+def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how C is read; the command gets them as one ``reading``."""
+
+    @functools.wraps(command)
+    def read(function: str, role: str, defines: Sequence[str], undefines: tuple[str, ...], profiles: tuple[Path, ...], assumed: tuple[str, ...], facts: Sequence[str], **more: Any) -> Any:
+        from tlbcheck.fit import Reading
+
+        said = {}
+        for fact in facts:
+            name, _, value = fact.partition("=")
+            if value not in ("yes", "no"):
+                raise InputError(f"--fact {fact} says neither yes nor no", hint="write --fact NAME=yes or NAME=no")
+            said[name] = value == "yes"
+        defined = {name: value if sign else "1" for name, sign, value in (d.partition("=") for d in defines)}
+        return command(reading=Reading(function, role, defined, undefines, profiles, assumed, said), **more)
+
+    for option in reversed(_CODE):
+        read = option(read)
+    return read
 
 
 @cli.command(epilog="Example: tlbcheck verify xen/pcid-v5 --property missing-flush --all")
@@ -87,58 +155,100 @@ _ENGINE = click.option("--engine", "engines", multiple=True, type=click.Choice([
 @click.option("--expect", is_flag=True, help="Succeed if the verdicts are what the models declare; includes their variants.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
 @click.option("--depth", type=click.IntRange(0), help="Bound of the z3 engine's search (default: the model's).")
-@click.option("--profile", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees the processor gives (default: what both promise).")
+@click.option("--processor", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees hold (default: what both vendors promise).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for a solver.")
 @click.option("--recheck", is_flag=True, help="Let the replay interpreter visit every configuration of the procedures too, on the literal TLB (slow).")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
+@click.option("--certificates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a certificate for each proof, for 'tlbcheck certify' and anybody's solver.")
+@click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
+@click.option("--max-memory", type=click.IntRange(16), metavar="MIB", help="Memory for a search, and for a solver (default: 8192).")
+@click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop a search after so many states, with verdict unknown.")
+@click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="Let engine full keep one of several states that differ in the order of interchangeable CPUs only.")
+@_OUTPUTS
+@_FULL
 @_ENGINE
+@_code_options
 def verify(
+    reading: Reading,
     names: tuple[str, ...],
     property_names: tuple[str, ...],
     every_case: bool,
     expect: bool,
     as_json: bool,
     depth: int | None,
-    profile: str | None,
+    processor: str | None,
     timeout: float,
     recheck: bool,
     jobs: int,
+    certificates: Path | None,
+    invariant: bool,
+    max_memory: int | None,
+    max_states: int | None,
+    symmetry: bool,
+    outputs: tuple[Path, ...],
+    full: bool,
     engines: tuple[str, ...],
 ) -> None:
     """Check models (default: all of the library) and tell the story of each violation.
 
-    MODEL is a name from 'tlbcheck list', NAME@VARIANT, or a file or folder of models.
+    MODEL is a name from 'tlbcheck list', NAME@VARIANT, a file or folder of models, or a C file
+    with the function that switches page tables.
     """
     from tlbcheck.library import find_models, find_properties, models
+    from tlbcheck.report.outputs import check
 
-    properties = [p.name for p in find_properties(list(property_names))]
-    chosen = [m for n in names for m in find_models(n)] if names else list(models().values())
+    check(outputs, "verify")
+    find_properties(property_names)
+    chosen = [m for n in names for m in find_models(n, reading)] if names else list(models().values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
-    jobs_ = [(m, properties, every_case, not expect, recheck, depth, profile, timeout, engines) for m in chosen]
+    at_a_time = min(jobs, max(1, len(chosen)))
+    limits = {"seconds": timeout, "memory": (max_memory or 8192) << 20, "states": max_states, "threads": max(1, (os.cpu_count() or 1) // at_a_time), "symmetry": symmetry}
+    jobs_ = [(m, property_names, every_case, not expect, recheck, depth, processor, limits, engines, certificates) for m in chosen]
     results: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    errors: list[dict[str, Any]] = []
     statuses = []
-    for m, (entries, error) in zip(chosen, _each(jobs_, jobs), strict=True):
+    for m, (entries, known, error) in zip(chosen, _each(jobs_, jobs), strict=True):
         if error is not None:
             _clear_progress()
             kind, message = error
-            click.echo(f"tlbcheck: {'internal error: ' if kind == INTERNAL else ''}{message}", err=True)
+            click.echo(visible(f"tlbcheck: {'internal error: ' if kind == INTERNAL else ''}{message}"), err=True)
             statuses.append(kind)
+            errors.append({"model": m.name, "status": kind, "message": message})
             continue
         results += entries
-        statuses += [_status(e, expect, m.vacuous) for e in entries]
+        facts[m.name] = known
+        statuses += [status(e, expect) for e in entries]
         if not as_json:
-            _print_model(m.name, m.title, entries, expect, every_case)
-    if as_json:
-        from tlbcheck.report.result import document
-
-        click.echo(json.dumps(document("verify", results=results)))
-    elif len(chosen) > 1:
+            _print_model(m.name, m.title, entries, known, expect, every_case, full, several=len(chosen) > 1)
+            _print_proofs(entries, invariant)
+    if not as_json and len(chosen) > 1:
         _print_total(results, expect)
+        if sys.stdout.isatty() and not full:
+            click.echo("More: tlbcheck verify MODEL for the story of one, --full for all. A page: -o report.html")
+    if as_json or outputs:
+        from tlbcheck.report.facts import verify_document
+
+        _write(verify_document(results, facts, expect=expect, errors=errors), outputs, as_json)
     raise SystemExit(worst(statuses))
 
 
-def _each(jobs: list[Any], workers: int) -> Iterator[tuple[list[dict[str, Any]], tuple[int, str] | None]]:
+def _write(document: dict[str, Any], outputs: Sequence[Path], as_json: bool) -> None:
+    """The JSON on standard output if asked for, and each report."""
+    from tlbcheck.report.outputs import to_json, write
+
+    if as_json:
+        click.echo(to_json(document), nl=False)
+    for said in write(document, outputs):
+        click.echo(visible(said), err=True)
+
+
+_Checked = tuple[list[dict[str, Any]], dict[str, Any], tuple[int, str] | None]
+"""Entries of ``results``, facts about the model, and what went wrong (exit status and message) if something did."""
+
+
+def _each(jobs: list[Any], workers: int) -> Iterator[_Checked]:
     """Check each job, several at a time in processes of their own where there are several."""
     if len(jobs) <= 1 or workers == 1:
         yield from map(_check_one, jobs)
@@ -155,87 +265,102 @@ _JOBS: list[Any] = []
 """The jobs of a pool: models are inherited by fork, since they cannot be pickled."""
 
 
-def _check_number(n: int) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
+def _check_number(n: int) -> _Checked:
     return _check_one(_JOBS[n])
 
 
-def _check_one(job: Any) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
+def _check_one(job: Any) -> _Checked:
     from dataclasses import replace
 
     from tlbcheck.blame import blame_shown
     from tlbcheck.engines.run import ENGINES, Limits, check
     from tlbcheck.library import find_properties
+    from tlbcheck.report.facts import model_facts
     from tlbcheck.report.result import model_json
 
-    model, property_names, every_case, told, recheck, depth, profile, timeout, engines = job
-    if profile:
-        model = replace(model, profile=profile)
+    model, property_names, every_case, told, recheck, depth, processor, limits, engines, certificates = job
+    if processor:
+        model = replace(model, profile=processor)
     try:
         result = check(
             model,
-            find_properties(property_names),
+            find_properties(property_names, model),
             engines=engines or ENGINES,
             depth=depth,
-            limits=Limits(seconds=timeout),
+            limits=Limits(**limits),
             every_case=every_case,
             cases=told,
             recheck=recheck,
             progress=_progress(model.name),
+            packed_progress=_packed_progress(model.name),
             meanwhile=blame_shown if told else None,
         )
+        entries = model_json(result, every_case=every_case, blame=result.blame)
+        if certificates is not None:
+            _certify(result, entries, certificates)
     except InputError as error:
-        return [], (USAGE, " ".join(str(error).split()))
+        return [], {}, (USAGE, " ".join(str(error).split()))
     except InternalError as error:
-        return [], (INTERNAL, " ".join(str(error).split()))
+        return [], {}, (INTERNAL, " ".join(str(error).split()))
     _clear_progress()
-    return model_json(result, every_case=every_case, blame=result.blame), None
+    return entries, model_facts(result), None
 
 
-def _status(entry: dict[str, Any], expect: bool, vacuous_allowed: Sequence[str]) -> int:
-    verdict = entry["verdict"]
-    empty = verdict == "not-applicable" or entry["vacuous"]
-    undecided = verdict in ("unknown", "bounded") or (empty and entry["property"] not in vacuous_allowed)
-    if expect:
-        expected = entry["expected"]
-        if expected is None:
-            return UNDECIDED if undecided else OK
-        return OK if verdict == expected and not (undecided and expected == "proved") else UNDECIDED if undecided else VIOLATED
-    return VIOLATED if verdict == "violated" else UNDECIDED if undecided else OK
+def _certify(result: Any, entries: list[dict[str, Any]], folder: Path) -> None:
+    """Write the certificates of a model's proofs, and say in its entries where they are."""
+    from tlbcheck.certificate.file import write
+
+    for e in entries:
+        invariants = next((r.invariants for r in result.proofs if e["property"] in r.invariants), None)
+        if e["verdict"] == "proved" and not e["vacuous"] and invariants is not None:
+            e["certificate"] = str(write(folder, result.system, e["property"], invariants[e["property"]], e["scope"]))
 
 
-_MARK = {"violated": "VIOLATED", "proved": "proved", "bounded": "bounded", "unknown": "UNKNOWN", "not-applicable": "not applicable"}
-
-
-def _print_model(name: str, title: str, entries: list[dict[str, Any]], expect: bool, every_case: bool) -> None:
+def _print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dict[str, Any], expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
     from tlbcheck.report.story import render
 
-    click.echo(f"{name}: {title}")
+    if sys.stdout.isatty():
+        from tlbcheck.report.terminal import show
+
+        show(name, title, entries, facts, expect=expect, stories=full or not several, full=full)
+        return
+    click.echo(f"{name}: {visible(title)}")
     for e in entries:
-        verdict = _MARK[e["verdict"]] + (" (vacuous)" if e["vacuous"] else "")
         note = f"   UNEXPECTED: the model declares {e['expected']}" if expect and e["expected"] not in (None, e["verdict"]) else ""
-        click.echo(f"  {e['property']:<18} {verdict:<14} {e['reason']}{note}")
+        click.echo(f"  {e['property']:<18} {verdict(e):<14} {visible(e['reason'])}{note}")
         if e["verdict"] == "violated" and e["callers"] == ["open"]:
             click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
     if not expect:
         for e in entries:
             for v in e["violations"] if every_case else e["violations"][-1:]:
                 click.echo("")
-                click.echo(render(e["model"], e["property"], v))
+                click.echo(visible(render(e["model"], e["property"], v)))
                 if not every_case and len(e["violations"]) > 1:
                     click.echo(f"  The shortest run of all has {e['violations'][0]['depth']} steps and is by the most general caller; --json tells both")
         _print_scope(entries)
     click.echo("")
 
 
+def _print_proofs(entries: list[dict[str, Any]], invariant: bool) -> None:
+    """Where the certificates are, and what the proofs rest on if asked for."""
+    for e in entries:
+        if e.get("certificate"):
+            click.echo(f"  {e['property']}: certificate {visible(e['certificate'])}")
+        if invariant and e.get("invariant"):
+            click.echo(f"  {e['property']} holds because in every reachable state")
+            for sentence in e["invariant"]:
+                click.echo(f"    - {visible(sentence)}")
+
+
 def _print_scope(entries: list[dict[str, Any]]) -> None:
     if not entries:
         return
     scope = ", ".join(f"{n}: {v}" for n, v in entries[0]["scope"].items())
-    click.echo(f"\n  scope: {scope}")
+    click.echo(visible(f"\n  scope: {scope}"))
     for a in entries[0]["assumptions"]:
-        click.echo(f"  assumes: {a}")
+        click.echo(visible(f"  assumes: {a}"))
     if entries[0]["unreached"]:
-        click.echo(f"  never executed: {'; '.join(entries[0]['unreached'])}")
+        click.echo(visible(f"  never executed: {'; '.join(entries[0]['unreached'])}"))
 
 
 def _print_total(results: list[dict[str, Any]], expect: bool) -> None:
@@ -250,31 +375,78 @@ def _print_total(results: list[dict[str, Any]], expect: bool) -> None:
 @cli.command("matrix", epilog="Example: tlbcheck matrix xen/pcid-v5")
 @click.argument("name", metavar="MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
-def matrix_command(name: str, as_json: bool) -> None:
+@_OUTPUTS
+@_code_options
+def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Path, ...]) -> None:
     """Every pair of contexts: the steps that the switch executes, and its verdict.
 
     Contexts that the model cannot reach have no row. Exit status 1 if a row is not clean.
     """
     from tlbcheck.library import find_models, find_properties
     from tlbcheck.matrix import matrix
+    from tlbcheck.report.outputs import check
 
-    found = find_models(name)
+    check(outputs, "matrix")
+    found = find_models(name, reading)
     if len(found) != 1:
         raise InputError(f"{name} defines {len(found)} models", hint="name one of them: " + ", ".join(m.name for m in found))
     rows = matrix(found[0], find_properties(["missing-flush"])[0])
     missing = 32 - len(rows)
     note = f"{missing} of 32 rows are missing: their contexts cannot be reached in this version" if missing else ""
-    if as_json:
-        from tlbcheck.report.result import document
-
-        click.echo(json.dumps(document("matrix", model=found[0].name, rows=[r.as_json() for r in rows], note=note)))
-    else:
+    if not as_json:
         click.echo(f"{'old':<8}{'new':<8}{'other CR4':<11}{'verdict':<9}{'steps':<40}detail")
         for r in rows:
             click.echo(f"{r.old:<8}{r.new:<8}{r.other_cr4:<11}{r.verdict:<9}{' '.join(r.steps):<40}{r.detail}".rstrip())
         if note:
             click.echo(note)
+    if as_json or outputs:
+        from tlbcheck.report.result import document
+
+        _write(document("matrix", model=found[0].name, title=found[0].title, rows=[r.as_json() for r in rows], note=note), outputs, as_json)
     raise SystemExit(VIOLATED if any(r.verdict != "clean" for r in rows) else OK)
+
+
+@cli.command(epilog="Example: tlbcheck review patch.eml, or: b4 am -o - ID | tlbcheck review -")
+@click.argument("mail", metavar="MAIL_OR_DIFF", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--tree", type=click.Path(path_type=Path), help="The project's sources from before the patch.")
+@click.option("--rev", default="", metavar="COMMIT", help="Of a repository in --tree, the commit to put the patch onto.")
+@click.option("--format", "shape", type=click.Choice(["text", "mail"]), default="text", show_default=True, help="'mail': a reply of 72 columns, ready to send.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for a solver.")
+@_OUTPUTS
+@_ENGINE
+@_code_options
+def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str, as_json: bool, timeout: float, outputs: tuple[Path, ...], engines: tuple[str, ...]) -> None:
+    """Check the function that a patch changes, before and after it.
+
+    MAIL_OR_DIFF is a diff, a mail with a patch, a mailbox, or a reply that quotes the patch; '-' is
+    standard input. Without a tree, functions are rebuilt from the hunks, and what the mail does not
+    show is said. Exit status 1 if something is violated after the patch.
+    """
+    from tlbcheck.engines.run import ENGINES, Limits, check
+    from tlbcheck.lang.source import read_text, text_in
+    from tlbcheck.library import find_properties
+    from tlbcheck.patch.tree import Tree
+    from tlbcheck.report.outputs import check as check_outputs
+    from tlbcheck.report.review import mail as as_mail
+    from tlbcheck.report.review import render, review_json
+    from tlbcheck.review import STDIN
+    from tlbcheck.review import review as review_patch
+
+    check_outputs(outputs, "review")
+    if rev and tree is None:
+        raise InputError("--rev needs the repository that has the commit", hint="give it as --tree DIR")
+    text, file = (text_in(sys.stdin.buffer, STDIN), STDIN) if str(mail) == "-" else (read_text(mail), str(mail))
+
+    def checked(model: Model) -> ModelResult:
+        return check(model, find_properties(None, model), engines=engines or ENGINES, limits=Limits(seconds=timeout))
+
+    found = review_patch(text, file, reading, checked, Tree(tree, rev) if tree else None)
+    made = review_json(found, text)
+    if not as_json:
+        click.echo(visible(as_mail(made) if shape == "mail" else render(made)))
+    _write(made, outputs, as_json)
+    raise SystemExit(worst([status(e, False) for e in made["verdicts"]["after"] or made["verdicts"]["before"] or []]))
 
 
 @cli.command("list", epilog="Example: tlbcheck list --json")
@@ -285,10 +457,11 @@ def list_command(as_json: bool) -> None:
 
     found = models()
     if as_json:
+        from tlbcheck.report.outputs import to_json
         from tlbcheck.report.result import document
 
         listed = [{"model": m.name, "title": m.title, "source": m.source, "expected": dict(m.expected), "variants": {n: v.doc for n, v in m.variants.items()}} for m in found.values()]
-        click.echo(json.dumps(document("list", models=listed, properties={p.name: p.title for p in properties().values()})))
+        click.echo(to_json(document("list", models=listed, properties={p.name: p.title for p in properties().values()})), nl=False)
         return
     for m in found.values():
         click.echo(f"{m.name:<22} {m.title}  [{m.source}]")
@@ -301,42 +474,101 @@ def list_command(as_json: bool) -> None:
 
 @cli.command("graph", epilog="Example: tlbcheck graph xen/before-pcid -o before.graphml")
 @click.argument("name", metavar="MODEL")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="GraphML (.graphml), DOT (.dot) or node-link JSON (.json).")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="GraphML (.graphml), DOT (.dot), node-link JSON (.json), or a drawing (.svg).")
 def graph_command(name: str, output: Path) -> None:
-    """Write the graph of all reachable control states, with labelled steps."""
+    """Write the graph of all reachable control states, with labelled steps.
+
+    A drawing (.svg) shows every state of a small graph, and positions in procedures of a larger
+    one; the shortest violation is highlighted.
+    """
     from tlbcheck.engines.explicit import Tracked
-    from tlbcheck.graph import FORMATS, state_graph, write
+    from tlbcheck.graph import FORMATS, draw, state_graph, write
     from tlbcheck.library import find_models, find_properties
     from tlbcheck.system.lower import lower
 
     if output.suffix not in FORMATS:
         raise InputError(f"no graph format is called '{output.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
     model = find_models(name)[0]
-    search = Tracked(lower(model, find_properties(None)), progress=_progress(name))
+    search = Tracked(lower(model, find_properties(None, model)), progress=_progress(name))
     search.run()
     _clear_progress()
     graph = state_graph(search)
     try:
-        write(graph, output)
+        if output.suffix == ".svg":
+            draw(search, output)
+        else:
+            write(graph, output)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from None
     click.echo(f"{output}: {graph.number_of_nodes():,} control states, {graph.number_of_edges():,} steps")
 
 
+@cli.command("certify", epilog="Example: tlbcheck certify proofs/xen-flush-once.missing-flush.smt2 --model xen/flush-once")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", "name", metavar="MODEL", help="Check too that the certificate is of this model and its property.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for each solver.")
+def certify_command(file: Path, name: str | None, timeout: float) -> None:
+    """Check a certificate with z3 and, where installed, with cvc5 and Bitwuzla.
+
+    Exit status 0 if it is accepted, 2 if it is refused, 3 if no solver decides it.
+    """
+    from tlbcheck.certificate.check import judge
+    from tlbcheck.engines.run import Limits
+    from tlbcheck.library import find_models
+
+    found = find_models(name) if name is not None else [None]
+    if len(found) != 1:
+        raise InputError(f"{name} defines {len(found)} models", hint="name one of them")
+    judged = judge(file, found[0], limits=Limits(seconds=timeout))
+    about = judged.certificate.about
+    for a in judged.answers:
+        click.echo(f"  {a.solver:<9} {visible(a.reason) if a.reason else 'accepts' if a.solver in judged.accepted else 'does not decide it'} ({a.seconds:.1f} s)")
+    what = f"{about.get('tlbcheck-model')}, {about.get('tlbcheck-property')}"
+    if not judged.accepted:
+        click.echo(f"{file}: undecided")
+        raise SystemExit(UNDECIDED)
+    if judged.of_model:
+        click.echo(visible(f"{file}: {what} is proved; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
+    else:
+        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that"))
+    raise SystemExit(OK)
+
+
+@cli.command("export", epilog="Example: tlbcheck export xen/flush-once -p missing-flush -o flush-once.aag")
+@click.argument("name", metavar="MODEL")
+@click.option("-p", "--property", "property_name", required=True, help="The property that is exported.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Horn clauses (.smt2) or AIGER (.aag, .aig).")
+@_code_options
+def export_command(reading: Reading, name: str, property_name: str, output: Path) -> None:
+    """Write the transition system and a property for other people's engines."""
+    from tlbcheck.export import write
+    from tlbcheck.library import find_models, find_properties
+
+    found = find_models(name, reading)
+    if len(found) != 1:
+        raise InputError(f"{name} defines {len(found)} models", hint="name one of them: " + ", ".join(m.name for m in found))
+    click.echo(write(found[0], find_properties([property_name], found[0])[0], output))
+
+
 @cli.command("replay", epilog="Example: tlbcheck replay v5.json, after: tlbcheck verify xen/pcid-v5 --json > v5.json")
 @click.argument("file", type=click.Path(path_type=Path))
-def replay_command(file: Path) -> None:
-    """Run the violations of a JSON result again, by code that no engine shares.
+@_OUTPUTS
+def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
+    """Run the violations of a JSON result again, by code that no engine shares; make reports of it.
 
     Exit status 1 if a violation is confirmed, 0 if the file has none, 2 if it is broken or edited.
     """
+    from tlbcheck.report.outputs import check
     from tlbcheck.report.reread import load, replay_document
     from tlbcheck.report.story import render
 
-    confirmed = replay_document(load(file), file)
+    check(outputs, "verify")
+    document = load(file)
+    confirmed = replay_document(document, file)
     for i, (model, name, violation) in enumerate(confirmed):
-        click.echo(("\n" if i else "") + render(model, name, violation))
+        click.echo(("\n" if i else "") + visible(render(model, name, violation)))
     click.echo(f"\n{len(confirmed)} violation(s) confirmed" if confirmed else "no violation in this file")
+    _write(document, outputs, as_json=False)
     raise SystemExit(VIOLATED if confirmed else OK)
 
 

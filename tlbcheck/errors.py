@@ -8,6 +8,19 @@ TlbcheckError
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+
+_HOME = Path(__file__).resolve().parents[1]
+
+
+def shown_file(file: str) -> str:
+    """A file's name as people see it: from the working directory, or from where tlbcheck is installed."""
+    path = Path(file)
+    for root in (Path.cwd(), _HOME) if path.is_absolute() else ():
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return file
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,7 +32,7 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        parts = [self.file, *(str(n) for n in (self.line, self.column) if n)]
+        parts = [shown_file(self.file), *(str(n) for n in (self.line, self.column) if n)]
         return ":".join(parts)
 
 

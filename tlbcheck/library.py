@@ -10,11 +10,19 @@ import hashlib
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.harness import Harness
 from tlbcheck.lang.model import Model, Property
+
+if TYPE_CHECKING:
+    from tlbcheck.fit import Reading
+
+CODE = (".c", ".h")
+"""Endings of C files."""
 
 
 def _home(kind: str) -> Path:
@@ -101,6 +109,14 @@ def models_in(path: Path) -> dict[str, Model]:
     return found
 
 
+def harnesses() -> list[Harness]:
+    """The environments of the library, and of the working directory's ``models``, that a C function can be put into."""
+    own = Path.cwd() / "models"
+    folders = [_home("models"), *([own] if own.is_dir() and own.resolve() != _home("models") else [])]
+    found = {id(value): value for folder in folders for file in _files(folder) for value in vars(load_file(file)).values() if isinstance(value, Harness)}
+    return list(found.values())
+
+
 def properties_in(path: Path) -> dict[str, Property]:
     """The properties that a file, or the files of a folder, define, by name."""
     files = [path] if path.is_file() else list(_files(path))
@@ -131,12 +147,17 @@ def properties(folder: Path | None = None) -> dict[str, Property]:
     return dict(sorted(found.items(), key=lambda x: (order.index(x[0]) if x[0] in order else len(order), x[0])))
 
 
-def find_models(name: str) -> list[Model]:
-    """The models that ``name`` means: ``MODEL``, ``MODEL@VARIANT``, or a file or folder that exists.
+def find_models(name: str, reading: Reading | None = None) -> list[Model]:
+    """The models that ``name`` means: ``MODEL``, ``MODEL@VARIANT``, ``MODEL:NUMBER=N@VARIANT``, or a file or folder that exists.
 
-    Raises ``InputError`` naming what there is.
+    A C file is read as ``reading`` says. Raises ``InputError`` naming what there is.
     """
-    base, _, variant = name.partition("@")
+    if Path(name).is_file() and Path(name).suffix in CODE:
+        from tlbcheck.fit import Reading, fit_file
+
+        return [fit_file(Path(name), reading or Reading())]
+    sized, _, variant = name.partition("@")
+    base, numbers = split_name(sized)
     path = Path(base)
     if path.exists():
         found = list(models_in(path).values())
@@ -145,19 +166,53 @@ def find_models(name: str) -> list[Model]:
         chosen = [m for m in found if not variant or variant in m.variants]
         if not chosen:
             raise InputError(f"{base} has no variant '{variant}'", place=Place(base))
-        return [m.variant(variant) if variant else m for m in chosen]
-    known = models()
+        return [_member(m, numbers, variant) for m in chosen]
+    known = _among(base)
     if base not in known:
         import difflib
 
         near = difflib.get_close_matches(base, known, n=1, cutoff=0.4)
         raise InputError(f"unknown model '{base}'", hint=f"did you mean {near[0]}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too")
-    return [known[base].variant(variant) if variant else known[base]]
+    return [_member(known[base], numbers, variant)]
 
 
-def find_properties(names: list[str] | None) -> list[Property]:
-    """The properties of these names, or all. Raises ``InputError`` for an unknown one."""
+def _among(name: str) -> dict[str, Model]:
+    """All models, or as few as the name needs to be looked up: those of the working directory, and of the library's family."""
+    own, home = Path.cwd() / "models", _home("models")
+    family = home / name.partition("/")[0]
+    for folder in ([own] if own.is_dir() and own.resolve() != home else []) + ([family] if family.is_dir() and family != home else []):
+        found = models_in(folder)
+        if name in found:
+            return found
+    return models()
+
+
+def split_name(name: str) -> tuple[str, dict[str, int]]:
+    """``NAME:cpus=3,pages=2`` as a name and its numbers."""
+    base, colon, given = name.partition(":")
+    if not colon or "=" not in given:
+        return name, {}
+    numbers = {}
+    for part in given.split(","):
+        key, _, value = part.partition("=")
+        if not value.isdecimal():
+            raise InputError(f"'{part}' in '{name}' is no number", hint="write MODEL:NAME=NUMBER,NAME=NUMBER")
+        numbers[key] = int(value)
+    return base, numbers
+
+
+def _member(model: Model, numbers: Mapping[str, int], variant: str) -> Model:
+    made = model.with_numbers(numbers) if numbers else model
+    return made.variant(variant) if variant else made
+
+
+def find_properties(names: Sequence[str] | None, model: Model | None = None) -> list[Property]:
+    """The properties of these names; without names those that ``model`` is about, or all.
+
+    Raises ``InputError`` for an unknown one.
+    """
     known = properties()
+    names = names or (model.about if model is not None else ())
     if not names:
         return list(known.values())
     for n in names:

@@ -7,16 +7,25 @@ untouched, so that statements found in the old model can be named in the new one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import const, not_
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.program import Assign, AtomicBlock, Call, Clause, Do, If, Operation, Procedure, Statement, While, walk
+from tlbcheck.lang.program import Assign, AtomicBlock, Call, Clause, Do, ForCpus, If, Operation, Procedure, Statement, While, walk
 from tlbcheck.lang.types import BOOL
 
-Edit = Callable[[Statement], list[Statement]]
+_Rewrite = Callable[[Statement], list[Statement]]
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What becomes of ``statement``: ``new`` comes ``before`` or ``after`` it, or ``replace``s it."""
+
+    statement: Statement
+    where: str
+    new: tuple[Statement, ...]
 
 # -- what a model runs
 
@@ -105,6 +114,25 @@ def move_statement(model: Model, procedure: Procedure, statement: Statement, aft
     return _with(model, {current: current.with_body(made)})
 
 
+def edit_statements(model: Model, procedure: Procedure, edits: Sequence[Edit]) -> Model:
+    """``model`` with all of ``edits`` made to ``procedure`` at once, those of one statement in their order.
+
+    Raises ``InputError`` if the procedure does not have one of the statements.
+    """
+    current = model.resolve(procedure)
+    present = {id(s) for s in walk(current.body)}
+    for e in edits:
+        if id(e.statement) not in present:
+            raise InputError(f"{current.name} has no such statement", place=e.statement.place)
+
+    def rewrite(s: Statement) -> list[Statement]:
+        mine = [e for e in edits if e.statement is s]
+        replaced = [x for e in mine if e.where == "replace" for x in e.new] if any(e.where == "replace" for e in mine) else [s]
+        return [*(x for e in mine if e.where == "before" for x in e.new), *replaced, *(x for e in mine if e.where == "after" for x in e.new)]
+
+    return _with(model, {current: current.with_body(_rebuilt(current.body, rewrite))})
+
+
 def _nothing(s: Statement) -> list[Statement]:
     """What stays of a removed statement: the value that later ones read."""
     if isinstance(s, Do) and s.target is not None:
@@ -115,7 +143,7 @@ def _nothing(s: Statement) -> list[Statement]:
     return []
 
 
-def _edited(model: Model, procedure: Procedure, statement: Statement, edit: Edit) -> Model:
+def _edited(model: Model, procedure: Procedure, statement: Statement, edit: _Rewrite) -> Model:
     current = model.resolve(procedure)
     body = _rebuilt(current.body, lambda s: edit(s) if s is statement else [s])
     if body is current.body:
@@ -127,7 +155,7 @@ def _with(model: Model, changed: Mapping[Procedure, Procedure]) -> Model:
     return replace(model, procedures={**model.procedures, **changed}) if changed else model
 
 
-def _rebuilt(statements: list[Statement], edit: Edit) -> list[Statement]:
+def _rebuilt(statements: list[Statement], edit: _Rewrite) -> list[Statement]:
     """``statements`` after ``edit`` of each, at any depth; the same list if that changes nothing."""
     made: list[Statement] = []
     for s in statements:
@@ -137,13 +165,13 @@ def _rebuilt(statements: list[Statement], edit: Edit) -> list[Statement]:
     return statements if same else made
 
 
-def _inside(s: Statement, edit: Edit) -> Statement:
+def _inside(s: Statement, edit: _Rewrite) -> Statement:
     """A compound statement with its parts edited; ``s`` itself if nothing in it changes."""
     match s:
         case If():
             then, orelse = _rebuilt(s.then, edit), _rebuilt(s.orelse, edit)
             return s if then is s.then and orelse is s.orelse else replace(s, then=then, orelse=orelse)
-        case While() | AtomicBlock():
+        case While() | AtomicBlock() | ForCpus():
             body = _rebuilt(s.body, edit)
             return s if body is s.body else replace(s, body=body)
     return s

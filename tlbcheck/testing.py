@@ -24,7 +24,7 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
 
 if TYPE_CHECKING:
-    from tlbcheck.engines.run import PropertyResult
+    from tlbcheck.engines.run import ModelResult, PropertyResult
     from tlbcheck.system.transition_system import TransitionSystem
 
 DEFAULT_ENGINES = ("explicit",)
@@ -32,7 +32,12 @@ DEFAULT_ENGINES = ("explicit",)
 
 
 class ModelFailure(AssertionError):
-    """A model is not as asserted; the message is the whole story."""
+    """A model is not as asserted; the message is the whole story, ``found`` what the checker said of it."""
+
+    def __init__(self, message: str, found: ModelResult, property_name: str) -> None:
+        super().__init__(message)
+        self.found = found
+        self.property_name = property_name
 
 
 @dataclass(eq=False)
@@ -41,13 +46,13 @@ class Session:
 
     engines: tuple[str, ...] = DEFAULT_ENGINES
     models: dict[str, Model] = field(default_factory=dict)
-    results: dict[tuple[Model, Property, tuple[str, ...]], tuple[TransitionSystem, PropertyResult]] = field(default_factory=dict)
+    results: dict[tuple[Model, Property, tuple[str, ...]], tuple[ModelResult, PropertyResult]] = field(default_factory=dict)
 
     def start(self, engines: Sequence[str] = DEFAULT_ENGINES) -> None:
         """Forget everything, and use ``engines`` from here on. Raises ``InputError`` for one that does not exist."""
-        known = ("explicit", "bmc")
+        known = ("explicit", "bmc", "pdr")
         if not engines or any(e not in known for e in engines):
-            raise InputError(f"unknown engine '{', '.join(engines)}'", hint=f"engines are {' and '.join(known)}")
+            raise InputError(f"unknown engine '{', '.join(engines)}'", hint=f"engines are {', '.join(known[:-1])} and {known[-1]}")
         self.engines = tuple(engines)
         self.models.clear()
         self.results.clear()
@@ -81,11 +86,11 @@ def find_property(name: Property | str) -> Property:
 
 def examine(model: Model | str, property: Property | str) -> PropertyResult:
     """The verdict on one property. Raises ``InputError`` for what is unknown or cannot be checked."""
-    return examine_system(model, property)[1]
+    return examine_model(model, property)[1]
 
 
-def examine_system(model: Model | str, property: Property | str) -> tuple[TransitionSystem, PropertyResult]:
-    """As ``examine``, with the transition system that tells its traces."""
+def examine_model(model: Model | str, property: Property | str) -> tuple[ModelResult, PropertyResult]:
+    """As ``examine``, with all that was found of the model in the same exploration."""
     wanted, asked = find_model(model), find_property(property)
     key = (wanted, asked, SESSION.engines)
     if key not in SESSION.results:
@@ -98,14 +103,14 @@ def _explore(model: Model, asked: Property) -> None:
     from tlbcheck.check import verify
     from tlbcheck.library import find_properties
 
-    others = [q for q in find_properties(None) if q is not asked and q.name != asked.name]
+    others = [q for q in find_properties(None, model) if q is not asked and q.name != asked.name]
     try:
         found = verify(model, [asked, *others], engines=SESSION.engines)
     except InputError:
         # A property that nobody asked for may need what this model does not say.
         found = verify(model, [asked], engines=SESSION.engines)
     for result in found.results:
-        SESSION.results[model, result.property, SESSION.engines] = (found.system, result)
+        SESSION.results[model, result.property, SESSION.engines] = (found, result)
 
 
 def assert_holds(model: Model | str, property: Property | str) -> None:
@@ -116,10 +121,10 @@ def assert_holds(model: Model | str, property: Property | str) -> None:
     story, and ``InputError`` for what is unknown.
     """
     __tracebackhide__ = True
-    system, result = examine_system(model, property)
-    wrong = why_not_held(system, result)
+    found, result = examine_model(model, property)
+    wrong = why_not_held(found.system, result)
     if wrong:
-        raise ModelFailure(wrong)
+        raise ModelFailure(wrong, found, result.property.name)
 
 
 def assert_violated(model: Model | str, property: Property | str, depth: int | None = None, clause: str | None = None) -> None:
@@ -129,10 +134,10 @@ def assert_violated(model: Model | str, property: Property | str, depth: int | N
     ``ModelFailure``, and ``InputError`` for what is unknown.
     """
     __tracebackhide__ = True
-    system, result = examine_system(model, property)
-    wrong = why_not_violated(system, result, depth, clause)
+    found, result = examine_model(model, property)
+    wrong = why_not_violated(found.system, result, depth, clause)
     if wrong:
-        raise ModelFailure(wrong)
+        raise ModelFailure(wrong, found, result.property.name)
 
 
 def why_not_held(system: TransitionSystem, result: PropertyResult) -> str:

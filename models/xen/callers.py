@@ -37,12 +37,16 @@ from .primitives import local_irq_disable, local_irq_enable, read_cr3, read_cr4,
 
 PCID_EXISTS = Flag("PCID_EXISTS", True)
 """The code knows PCIDs at all: cleared for what came before the series."""
+PV_EXISTS = Flag("PV_EXISTS", True)
+"""Xen is built with support for PV guests (CONFIG_PV)."""
 PGE_KEPT = Flag("PGE_KEPT", False)
 """Fault: the CR4 of PCID domains keeps PGE."""
 IDLE_KEEPS_PCIDE = Flag("IDLE_KEEPS_PCIDE", False)
 """Fault: the series' own hunk in write_ptbase is left out."""
 ONLY_REAL_CALLERS = Flag("ONLY_REAL_CALLERS", False)
 """Leave out the most general caller."""
+
+FLAGS = (PCID_EXISTS, PV_EXISTS, PGE_KEPT, IDLE_KEEPS_PCIDE, ONLY_REAL_CALLERS)
 
 GUEST_CR4 = X86_CR4_PAE
 IDLE_VCPU = Context["idle"]
@@ -112,9 +116,10 @@ def write_ptbase(v: Context) -> None:
 
 @procedure
 def require_exists(v: Context) -> None:
-    """``v`` can exist: its domain's kind is that of its space, and PCIDs need INVPCID."""
+    """``v`` can exist: its domain's kind is that of its space and built in, and PCIDs need INVPCID."""
     require(space(v) not in (Space.observed, Space.sibling) or kind(v) == observed_kind)
     require(kind(v) != Kind.pcid or (PCID_EXISTS and use_invpcid))
+    require(PV_EXISTS or kind(v) == Kind.idle or kind(v) == Kind.hvm)
 
 
 @procedure
@@ -194,7 +199,7 @@ def any_caller() -> None:
     write_ptbase(next)
 
 
-@procedure(role="toggle")
+@procedure
 def toggle_guest_pt() -> None:
     """_toggle_guest_pt(): the guest enters or leaves its kernel. Does not tick the flush clock."""
     with atomic:
@@ -238,6 +243,7 @@ def start() -> None:
     v = choose(Context)
     require_exists(v)
     require(observed_kind != Kind.pcid or (PCID_EXISTS and use_invpcid))
+    require(PV_EXISTS or observed_kind == Kind.hvm)
     current_is_idle.set(kind(v) == Kind.idle)
     CR0.set(X86_CR0_PG)
     CR3.set(make_cr3(v) & ~X86_CR3_NOFLUSH)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tlbcheck import CacheKind, Table, case_variable, per_cpu
-from tlbcheck.lang.expr import Expr, and_, const, eq, ite, lookup, not_, or_, var
+from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, ite, lookup, not_, or_, var
 from tlbcheck.lang.types import BOOL, U64, enum_type
 from tlbcheck.machine import x86
 
@@ -150,6 +150,9 @@ observed_kind = case_variable("observed_kind", Kind, tuple(range(1, len(Kind))))
 use_invpcid = case_variable("use_invpcid", bool)
 """``invpcid=`` (default on) and the processor has it; no domain uses PCIDs without it."""
 
+xpti_exists = case_variable("xpti_exists", bool)
+"""``xpti=`` is on for some domain: guests run under PCIDs 2 and 3."""
+
 current_is_idle = per_cpu("current_is_idle", bool)
 """``current == idle_vcpu[cpu]``: with another vCPU's tables still loaded, idle is lazy."""
 
@@ -201,8 +204,8 @@ TAGS = (PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI | PCID_PV_PRIV, PCID_PV_XPTI | 
 OBSERVED_ROOTS = (Root.idle, Root.observed_kernel, Root.observed_user)
 
 
-def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS) -> CacheKind:
-    """The TLB over one page of each of ``pages`` and the PCIDs ``tags``."""
+def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS, initial: Expr = TRUE) -> CacheKind:
+    """The TLB over one page of each of ``pages`` and the PCIDs ``tags``; ``initial`` narrows what it holds at the start."""
     return x86.tlb(
         tags=tags,
         fields=(
@@ -212,7 +215,7 @@ def tlb(pages: tuple[Page, ...] = tuple(Page), tags: tuple[int, ...] = TAGS) -> 
         possible=_POSSIBLE,
         walk=and_(_loaded(_ROOT), or_(_is(_PAGE, Page.shared, Page.self, Page.perdomain), _HAS_GUEST_PAGES)),
         leaf_global=_is(_PAGE, Page.shared, Page.user),
-        initial=or_(_is(_PAGE, Page.shared, Page.self, Page.perdomain), _HAS_GUEST_PAGES),
+        initial=and_(initial, or_(_is(_PAGE, Page.shared, Page.self, Page.perdomain), _HAS_GUEST_PAGES)),
         describe=_describe,
     )
 
@@ -257,4 +260,4 @@ def _show_cr3(value: int) -> str:
     return f"{root} root, PCID {value & x86.X86_CR3_PCID_MASK}{noflush}"
 
 
-NOTATION = replace(x86.NOTATION, values={**x86.NOTATION.values, "cr3": _show_cr3, "MOV to CR3.value": _show_cr3})
+NOTATION = replace(x86.NOTATION, values={**x86.NOTATION.values, **dict.fromkeys(("cr3", "MOV to CR3.value", "CR3 value as an address.value"), _show_cr3)})

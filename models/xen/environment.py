@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tlbcheck import Flag, Model, Procedure, Repair, Variant, var
+from tlbcheck import Amendment, Flag, Model, Procedure, Repair, Variant, procedure, u64, var
+from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.program import CaseVar
 from tlbcheck.lang.types import U64
 from tlbcheck.machine import x86
 
 from . import callers, switch
 from .case import CASE, Caller, options_for
 from .contexts import MEANINGS, NOTATION, observed_kind, tlb, use_invpcid
+from .primitives import read_cr4, write_cr4
 
 ASSUMPTIONS = (
     "context_switch and the state sync call with interrupts off, new_guest_cr3 with interrupts on (properties.md 2); caller 'open' stands for any other",
@@ -22,8 +26,17 @@ ASSUMPTIONS = (
 )
 _FLAGS = {f: f.default for module in (callers, switch) for f in vars(module).values() if isinstance(f, Flag)}
 
-# What a reviewer would try first: flush everything again, or set CR4 as it will be.
+@procedure
+def set_pcide(cr4: u64) -> None:
+    """The new CR4, wherever that sets PCIDE: what a CR3 value with a PCID or NOFLUSH needs."""
+    if (read_cr4() & x86.X86_CR4_PCIDE) < (cr4 & x86.X86_CR4_PCIDE):
+        write_cr4(cr4)
+
+
+# What a reviewer would try first.
 REPAIRS = (
+    Amendment(x86.MOV_TO_CR3, "value", var("arg.value", U64) & ~x86.X86_CR3_NOFLUSH, "may reload the PCID that is in use without a flush", "clear bit 63 (NOFLUSH) of the value"),
+    Repair("a write of CR4.PCIDE wherever the new CR4 sets it", set_pcide, (var("cr4", U64),)),
     Repair("a flush of all PCIDs (INVPCID type 3)", x86.INVPCID_ALL_NONGLOBAL),
     Repair("a write of the new CR4", x86.MOV_TO_CR4, (var("cr4", U64),)),
     Repair("a flush of everything (INVPCID type 2)", x86.INVPCID_ALL),
@@ -40,10 +53,13 @@ def switch_model(
     source: str,
     flags: Mapping[Flag, bool] | None = None,
     procedures: Mapping[Procedure, Procedure] | None = None,
+    meanings: Mapping[str, Expr] | None = None,
+    extra_cases: tuple[CaseVar, ...] = (),
     variants: Mapping[str, Variant] | None = None,
     expected: Mapping[str, str] | None = None,
     expected_source: str = "xen.md 1.2 and 1.4",
     depth: int = 23,
+    about: tuple[str, ...] = tuple(CLEAN),
     **more: Any,
 ) -> Model:
     """A model of ``switch_procedure`` among its callers; ``expected`` lists what is not proved.
@@ -57,10 +73,10 @@ def switch_model(
         init=callers.start,
         task=callers.run_cpu,
         interrupts=(callers.state_sync_ipi,),
-        cache=tlb(),
-        cases=(observed_kind, use_invpcid),
+        cache=replace(tlb(), scope={**tlb().scope, "frame": "frames"}),  # nothing here is about frames
+        cases=(observed_kind, use_invpcid, *extra_cases),
         settings={**x86.SETTINGS, "setting.invpcid": use_invpcid.expr},
-        meanings={**MEANINGS, "usable": x86.USABLE},
+        meanings={**MEANINGS, "usable": x86.USABLE, **(meanings or {})},
         procedures={callers.switch_cr3_cr4: switch_procedure, **(procedures or {})},
         flags={**_FLAGS, **(flags or {})},
         case=CASE,
@@ -74,6 +90,7 @@ def switch_model(
         expected_source=expected_source,
         assumptions=ASSUMPTIONS,
         depth=depth,
-        scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any", "pages": "one of each kind", "pcids": [0, 1, 2, 3]},
+        about=about,
+        scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any"},
         **more,
     )

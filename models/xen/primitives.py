@@ -12,6 +12,7 @@ from tlbcheck.machine.x86 import (
     MOV_TO_CR3,
     MOV_TO_CR4,
     POPF,
+    PUSHF,
     PUSHF_CLI,
     STI,
     X86_CR3_PCID_MASK,
@@ -22,6 +23,7 @@ from tlbcheck.machine.x86 import (
 local_irq_save = PUSHF_CLI
 local_irq_restore = POPF
 local_irq_disable = CLI
+local_irq_is_enabled = PUSHF
 local_irq_enable = STI
 read_cr3 = MOV_FROM_CR3
 write_cr3 = MOV_TO_CR3

@@ -56,6 +56,7 @@ flush_once = switch_model(
     depth=19,
     procedures={callers.host_cr4: callers.mmu_cr4_features},
     variants={
+        "no-pv": Variant(doc="without PV guests (CONFIG_PV not set)", flags={callers.PV_EXISTS: False}, expected=CLEAN, source="xen dffb6c488a"),
         "pge-kept": Variant(
             doc="PCID domains keep CR4.PGE",
             flags={callers.PGE_KEPT: True},

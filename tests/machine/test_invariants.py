@@ -14,7 +14,7 @@ import pytest
 import reference
 import z3
 
-from tlbcheck.engines.bmc import Translator
+from tlbcheck.engines.encoding import Translator
 from tlbcheck.lang.expr import Expr, evaluate, substitute, var
 from tlbcheck.lang.model import CacheKind
 from tlbcheck.lang.program import Clause, Operation

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import linecache
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.source import LARGEST, Source, read_source, source_of
+from tlbcheck.lang.source import Source, read_source, source_of, text_in
 
 _SECONDS = 20
 
@@ -47,9 +48,7 @@ class Tree:
         data = self._git("cat-file", "blob", "--end-of-options", shown)
         if data is None:
             return None
-        if len(data) > LARGEST or b"\0" in data:
-            raise InputError(f"is larger than {LARGEST >> 20} MiB, or no text", place=Place(shown))
-        text = data.decode("utf-8", errors="replace")
+        text = text_in(io.BytesIO(data), shown)
         remember(shown, text)
         return source_of(text, shown, name)
 

@@ -1,0 +1,222 @@
+"""Patches from mails: what a reviewer is told, and where."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tlbcheck.cli import cli
+
+NAME = "xen/arch/x86/flushtlb.c"
+RIGHT = """\
+#include <asm/flushtlb.h>
+
+static int counter;
+
+void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+{
+    unsigned long flags, now;
+
+    /* Also called from interrupt handlers. */
+    local_irq_save(flags);
+
+    pre_flush();
+
+    now = read_cr4();
+    if ( now & X86_CR4_PGE )
+    {
+        now = cr4 & ~X86_CR4_PGE;
+        write_cr4(now);
+    }
+
+    write_cr3(cr3);
+
+    if ( now != cr4 )
+        write_cr4(cr4);
+
+    post_flush(0);
+
+    local_irq_restore(flags);
+}
+
+int count(void)
+{
+    return counter++;
+}
+"""
+WRONG = RIGHT.replace("    if ( now != cr4 )\n        write_cr4(cr4);\n", "    /* CR4 is right. */\n")
+SEED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "xen-pcid-v5-review.txt"
+
+
+def diff(old: str, new: str, context: int = 3) -> str:
+    made = difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{NAME}", f"b/{NAME}", n=context)
+    return f"diff --git a/{NAME} b/{NAME}\n" + "".join(made)
+
+
+def mailed(text: str) -> str:
+    return "From: Ann Author <ann@example.org>\nSubject: [PATCH] x86: tidy the switch\nDate: Mon, 2 Nov 2026 10:00:00 +0000\n\nIt is simpler this way.\n\n---\n" + text + "-- \n2.47.0\n"
+
+
+def quoted(mail: str) -> str:
+    body = mail.partition("\n\n")[2]
+    answer = "From: Rita Reviewer <rita@example.org>\nSubject: Re: [PATCH] x86: tidy the switch\n\nOn Monday Ann Author wrote:\n"
+    lines = []
+    for line in body.splitlines():
+        lines.append(f"> {line}".rstrip())
+        if line.startswith("+"):
+            lines += ["", "Why is this needed?", ""]
+    return answer + "\n".join(lines) + "\n"
+
+
+def run(*words: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli, list(words), input=text, catch_exceptions=False)
+
+
+def review(tmp_path: Path, text: str, *words: str) -> tuple[dict[str, object], int]:
+    file = tmp_path / "mail.txt"
+    file.write_text(text)
+    result = run("review", str(file), "--json", "--engine", "explicit", *words)
+    assert result.exit_code in (0, 1, 3), result.output
+    return json.loads(result.stdout), result.exit_code
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / NAME).parent.mkdir(parents=True)
+    (root / NAME).write_text(RIGHT)
+    return root
+
+
+@pytest.mark.parametrize("shape", [mailed, lambda d: quoted(mailed(d)), str], ids=["mail", "reply", "diff"])
+def test_a_fault_is_told_at_its_line_of_the_mail(tmp_path: Path, shape: object) -> None:
+    """However the patch is sent: the fault is introduced, its line is the mail's, and the fix was tried."""
+    text = shape(diff(RIGHT, WRONG, 40))  # type: ignore[operator]
+    made, status = review(tmp_path, text)
+    assert status == 1
+    findings = made["findings"]
+    assert isinstance(findings, list) and len(findings) == 1
+    assert findings[0]["introduced"] is True
+    assert findings[0]["properties"] == ["switch-lands"]
+    assert "write_cr3(cr3);" in text.split("\n")[findings[0]["line"] - 1]
+    assert made["together"] is True
+    assert [e["property"] for e in made["introduces"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert made["fixes"] == [] and made["leaves"] == []
+
+
+def test_what_the_patch_fixes_and_leaves(tmp_path: Path) -> None:
+    made, status = review(tmp_path, diff(WRONG, RIGHT, 40))
+    assert status == 0
+    assert [e["property"] for e in made["fixes"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert made["findings"] == []
+    made, status = review(tmp_path, diff(WRONG, WRONG.replace("is right", "is fine"), 40))
+    assert status == 1
+    assert [e["property"] for e in made["leaves"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert made["introduces"] == [] and made["findings"][0]["introduced"] is False  # type: ignore[index]
+
+
+def test_a_tree_shows_what_the_mail_does_not(tmp_path: Path, tree: Path) -> None:
+    """With little context the function's head is not in the mail; applied to the tree nothing is unseen."""
+    text = mailed(diff(RIGHT, WRONG, 1))
+    made, status = review(tmp_path, text, "--tree", str(tree))
+    assert status == 1
+    assert made["rebuilt"] is False and made["unseen"] == []
+    place = made["findings"][0]  # type: ignore[index]
+    assert Path(place["file"]).name == "mail.txt" or "write_cr3(cr3);" in RIGHT.split("\n")[place["line"] - 1]
+
+
+def test_a_commit_of_a_tree(tmp_path: Path, tree: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(tree), "-c", "user.name=t", "-c", "user.email=t@example.org", *words], check=True, capture_output=True)
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    (tree / NAME).write_text("something else\n")
+    made, status = review(tmp_path, diff(RIGHT, WRONG, 1), "--tree", str(tree), "--rev", "HEAD")
+    assert status == 1 and made["rebuilt"] is False
+    file = tmp_path / "mail.txt"
+    refused = run("review", str(file), "--tree", str(tree), "--rev", "--upload-pack=x")
+    assert refused.exit_code == 2 and "has no commit" in refused.stderr
+
+
+def test_a_patch_that_does_not_fit_is_rebuilt_and_said_to_be(tmp_path: Path, tree: Path) -> None:
+    (tree / NAME).write_text(RIGHT.replace("write_cr3(cr3);", "write_cr3( cr3 );"))
+    made, status = review(tmp_path, diff(RIGHT, WRONG, 40), "--tree", str(tree))
+    assert status == 1
+    assert any("rebuilt from the hunks" in u["text"] for u in made["unseen"])  # type: ignore[attr-defined]
+
+
+def test_what_the_code_base_knew_it_still_knows(tmp_path: Path) -> None:
+    """A patch that takes all mention of PCIDs away does not take them out of the environment."""
+    old = RIGHT.replace("    post_flush(0);\n", "    if ( cr4 & X86_CR4_PCIDE )\n        invpcid_flush_all_nonglobals();\n\n    post_flush(0);\n")
+    made, status = review(tmp_path, diff(old, RIGHT, 40))
+    assert status == 1
+    assert any("knows PCIDs" in a for a in made["assumptions"])  # type: ignore[attr-defined]
+
+
+def test_the_mail_format(tmp_path: Path) -> None:
+    """A reply in 72 columns (quoted lines apart), each fault under its line."""
+    result = run("review", "-", "--format", "mail", "--engine", "explicit", text=mailed(diff(RIGHT, WRONG, 40)))
+    assert result.exit_code == 1
+    lines = result.stdout.rstrip().split("\n")
+    assert lines[0] == "Subject: Re: [PATCH] x86: tidy the switch"
+    assert all(len(line) <= 72 for line in lines if not line.startswith(">"))
+    at = lines.index(">      write_cr3(cr3);")
+    assert lines[at + 2].startswith("This needs")
+
+
+def test_a_review_replays(tmp_path: Path) -> None:
+    file = tmp_path / "mail.txt"
+    file.write_text(mailed(diff(RIGHT, WRONG, 40)))
+    out = tmp_path / "review.json"
+    assert run("review", str(file), "--engine", "explicit", "-o", str(out)).exit_code == 1
+    again = run("replay", str(out))
+    assert again.exit_code == 1, again.output
+    assert "confirmed" in again.output
+    file.write_text(mailed(diff(RIGHT, RIGHT.replace("post_flush(0)", "post_flush(1)"), 40)))
+    assert run("replay", str(out)).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Hello,\n\nlooks good to me.\n", ""),
+        ("", ""),
+        (diff("int a;\n", "int b;\n"), "--function"),
+        (diff(RIGHT, WRONG, 40).replace("+    /* CR4 is right. */", "+    frobnicate(cr3);"), "frobnicate"),
+    ],
+    ids=["no-patch", "empty", "no-switch", "unknown-call"],
+)
+def test_what_cannot_be_reviewed_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "mail.txt"
+    file.write_text(text)
+    result = run("review", str(file))
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1 and said in result.stderr
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="the seed mail is not beside the checkout (../shared)")
+def test_the_seed_mail() -> None:
+    """xen.md 1.4: the four faults of write_cr3_cr4, at the lines of the mail that hold them, all introduced by the patch."""
+    lines = SEED.read_text().split("\n")
+    result = run("review", str(SEED), "--json")
+    assert result.exit_code == 1
+    made = json.loads(result.stdout)
+    assert made["function"] == "write_cr3_cr4"
+    assert sorted((f["kind"], lines[f["line"] - 1].lstrip("> +")) for f in made["findings"]) == [
+        ("amended", 'asm volatile ( "mov %0, %%cr3" : : "r" (cr3) : "memory" );'),
+        ("misplaced", "unsigned long old_pcid = read_cr3() & X86_CR3_PCID_MASK;"),
+        ("missing", 'asm volatile ( "mov %0, %%cr3" : : "r" (cr3) : "memory" );'),
+        ("skipped", "invpcid_flush_single_context(old_pcid);"),
+    ]
+    assert made["together"] is True and all(f["introduced"] for f in made["findings"])
+    assert {f["line"]: f["only_open"] for f in made["findings"]}[201] is True, "harmless with the callers in the tree"
+    assert any("the end of write_cr3_cr4" in a and "assumed free of TLB effects" in a for a in made["assumptions"])
+    assert any("1 line between two hunks of write_cr3_cr4" in a for a in made["assumptions"])
+    assert {e["verdict"] for e in made["verdicts"]["before"]} == {"proved"}

@@ -1,0 +1,218 @@
+"""A review as JSON, as text, and as a mail: made of the JSON alone once that is there."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tlbcheck.engines.run import confirm
+from tlbcheck.engines.trace import Violation
+from tlbcheck.errors import Place
+from tlbcheck.faults import Fault
+from tlbcheck.report.facts import model_facts
+from tlbcheck.report.result import Teller, case_values, document, model_json, relative
+from tlbcheck.review import Key, Review, Side
+
+_WIDTH = 72
+
+
+def review_json(review: Review, text: str) -> dict[str, Any]:
+    """The document of ``tlbcheck review --json``; ``text`` is the mail."""
+    first = review.patches[0]
+    before, after = review.before.violations(), review.after.violations()
+    known = review.before.result is not None and review.after.result is not None
+    return document(
+        "review",
+        patch={
+            "subject": "; ".join(dict.fromkeys(p.subject for p in review.patches if p.subject)),
+            "author": first.author,
+            "date": first.date,
+            "file": review.file,
+            "shown": relative(Place(review.file))["file"],
+        },
+        function=review.after.function or review.before.function,
+        rebuilt=any(s.source is not None and s.source.gaps for s in (review.before, review.after)),
+        lines=_lines(review, text),
+        verdicts={"before": _entries(review.before), "after": _entries(review.after)},
+        models={name: model_facts(s.result) for name, s in (("before", review.before), ("after", review.after)) if s.result is not None},
+        introduces=_grouped(review.after, after - before) if known else [],
+        fixes=_grouped(review.before, before - after) if known else [],
+        leaves=_grouped(review.after, after & before) if known else [],
+        findings=[_finding(review, f, before) for f in review.faults.found] if review.faults else [],
+        unexplained=_grouped(review.after, {(v.property, v.clause, v.case) for v in review.faults.unexplained}) if review.faults else [],
+        together=review.faults.together if review.faults else None,
+        unseen=[{**relative(u.place), "text": u.text} for u in review.unseen],
+        assumptions=list((review.after.model or review.before.model).assumptions) if review.after.model or review.before.model else [],  # type: ignore[union-attr]
+    )
+
+
+def _entries(side: Side) -> list[dict[str, Any]] | None:
+    return None if side.result is None else model_json(side.result)
+
+
+def _grouped(side: Side, keys: set[Key]) -> list[dict[str, Any]]:
+    """Violating cases by property and clause."""
+    if side.result is None:
+        return []
+    made = []
+    for q in side.result.system.properties:
+        for clause, sentence in q.clauses.items():
+            cases = [k for k in keys if k[:2] == (q.name, clause)]
+            if cases:
+                made.append({"property": q.name, "clause": clause, "summary": sentence, "cases": len(cases)})
+    return made
+
+
+def _lines(review: Review, text: str) -> list[dict[str, Any]]:
+    """Every line of the mail and what it is in the patch."""
+    kinds: dict[int, str] = {}
+    words = {" ": "context", "+": "add", "-": "remove"}
+    for patch in review.patches:
+        for part in patch.files:
+            for hunk in part.hunks:
+                shown = [hunk.place.line, *(x.place.line for x in hunk.lines)]
+                kinds |= {n: "comment" for n in range(min(shown), max(shown) + 1) if n not in kinds}
+                kinds |= {x.place.line: words[x.sign] for x in hunk.lines} | {hunk.place.line: "context"}
+    return [{"n": n, "text": line, "kind": kinds.get(n, "other")} for n, line in enumerate(text.split("\n"), 1)]
+
+
+def _finding(review: Review, fault: Fault, before: set[Key]) -> dict[str, Any]:
+    """A fault with the shortest run that shows it, by a real caller if there is one."""
+    result = review.after.result
+    assert result is not None and result.search is not None
+    real = [v for v in fault.violations if not any(pair in result.model.open_cases for pair in v.case)]
+    chosen = (real or fault.violations)[0]
+    traced = Violation(chosen.property, chosen.clause, chosen.case, chosen.depth, chosen.trace or result.search.trace(chosen))
+    confirm(result.system, traced, "explicit", first=False)
+    told = Teller(result.system).violation(traced)
+    place = fault.change.place
+    return {
+        **relative(place),
+        "kind": fault.change.kind,
+        "property": chosen.property,
+        "properties": sorted({v.property for v in fault.violations}),
+        "clause": chosen.clause,
+        "summary": fault.change.text,
+        "fault": fault.change.fault,
+        "harm": told["summary"],
+        "fix": fault.change.fix,
+        "introduced": any((v.property, v.clause, v.case) not in before for v in fault.violations) if review.before.result is not None else None,
+        "cases": len({v.case for v in fault.violations}),
+        "callers": sorted({str(case_values(result.system, v).get("caller")) for v in fault.violations if v.case}),
+        "only_open": not real,
+        "violation": told,
+    }
+
+
+# -- as text
+
+
+_MARK = {"violated": "VIOLATED", "proved": "proved", "bounded": "bounded", "unknown": "UNKNOWN", "not-applicable": "not applicable"}
+
+
+def render(review: Mapping[str, Any]) -> str:
+    """The review for a terminal: verdicts, each fault with its shortest run, what was not seen."""
+    from tlbcheck.report.story import render as story
+
+    made = [_title(review), ""]
+    made += _table(review)
+    made += ["", *_headline(review)]
+    for i, f in enumerate(review["findings"], 1):
+        made += ["", f"{i}. {f['file']}:{f['line']}:{f['column']}: {f['summary']}"]
+        made += [f"   {x}" for x in _about(f)]
+        made += ["", textwrap.indent(story(review["function"], f["property"], f["violation"]), "   ")]
+    made += ["", *_caveats(review)]
+    return "\n".join(made).rstrip()
+
+
+def _title(review: Mapping[str, Any]) -> str:
+    patch = review["patch"]
+    by = f" by {patch['author']}" if patch["author"] else ""
+    how = "rebuilt from the hunks" if review["rebuilt"] else "with the patch applied"
+    return f"{patch['subject'] or patch['file']}{by}: {review['function']}, {how}"
+
+
+def _table(review: Mapping[str, Any]) -> Iterator[str]:
+    sides = review["verdicts"]
+    verdicts = {side: {e["property"]: _MARK[e["verdict"]] + (" (vacuous)" if e["vacuous"] else "") for e in entries or []} for side, entries in sides.items()}
+    yield f"  {'property':<20} {'before':<16} after"
+    for name in dict.fromkeys([*verdicts["before"], *verdicts["after"]]):
+        yield f"  {name:<20} {verdicts['before'].get(name, 'not seen'):<16} {verdicts['after'].get(name, 'not seen')}"
+
+
+def _headline(review: Mapping[str, Any]) -> Iterator[str]:
+    findings = review["findings"]
+    if findings:
+        new = sum(1 for f in findings if f["introduced"])
+        how_many = "all" if new == len(findings) else str(new or "none")
+        said = "" if any(f["introduced"] is None for f in findings) else f", {how_many} of them introduced by it"
+        yield f"{len(findings)} fault{'s' if len(findings) != 1 else ''} after the patch{said}."
+        if review["together"]:
+            yield "With all that is proposed below, every property holds: that was checked."
+    elif review["verdicts"]["after"] is not None and all(e["verdict"] == "proved" for e in review["verdicts"]["after"]):
+        yield "Nothing is wrong with it after the patch."
+    for what, text in (("fixes", "The patch fixes"), ("unexplained", "No single change was found for")):
+        for g in review[what]:
+            yield f"{text} {g['property']} ({g['clause']}) in {g['cases']} case{'s' if g['cases'] != 1 else ''}: {g['text']}."
+
+
+def _about(f: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{', '.join(f['properties'])}: {f['harm']}"
+    if f["only_open"]:
+        yield "Only a caller more general than those in the tree can meet it."
+    yield f"Fix: {f['fix']}."
+
+
+def _caveats(review: Mapping[str, Any]) -> Iterator[str]:
+    for u in review["unseen"]:
+        yield f"not seen: {u['file']}:{u['line']}: {u['text']}"
+    for a in review["assumptions"]:
+        yield f"assumes: {a}"
+
+
+# -- as a mail
+
+
+def mail(review: Mapping[str, Any]) -> str:
+    """A reply in plain text, 72 columns: each fault under the line that it is about."""
+    lines, mailed = {x["n"]: x["text"] for x in review["lines"]}, review["patch"]["shown"]
+    made: list[str] = []
+
+    def say(text: str) -> None:
+        made.extend(textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False) or [""])
+
+    by, subject = review["patch"]["author"], review["patch"]["subject"]
+    if subject:
+        made += [f"Subject: {subject if subject.lower().startswith('re:') else 'Re: ' + subject}", ""]
+    if by:
+        made += [f"On {review['patch']['date']}, {by} wrote:" if review["patch"]["date"] else f"{by} wrote:", ""]
+    say(f"tlbcheck {review['tool']['tlbcheck']} has searched every interleaving of {review['function']} with this patch.")
+    made.append("")
+    made += [x[:_WIDTH] for x in _table(review)]
+    made.append("")
+    for x in _headline(review):
+        say(x)
+    for f in sorted(review["findings"], key=lambda f: (f["file"], f["line"])):
+        quoted = lines.get(f["line"], "") if f["file"] == mailed else ""
+        made += ["", f"> {quoted}"[: _WIDTH + 6] if quoted else f"{f['file']}:{f['line']}:", ""]
+        say(f"This {f['fault']}." if quoted else f"{f['summary']}.")
+        for x in _about(f):
+            say(x)
+        made.append("")
+        say("The shortest run:")
+        made += _run(f["violation"], mailed)
+    made.append("")
+    for x in _caveats(review):
+        say(x)
+    return "\n".join(made).rstrip() + "\n"
+
+
+def _run(v: Mapping[str, Any], mailed: str) -> Sequence[str]:
+    """The steps of a trace, a line or two each; places that are not of the mail with their file."""
+    made = []
+    for i, s in enumerate(v["steps"], 1):
+        place = s["source"][0] if s["source"] else None
+        at = "" if place is None else f" (line {place['line']})" if place["file"] == mailed else f" ({place['file']}:{place['line']})"
+        made += textwrap.wrap(f"{s['actor']}: {s['text']}{at}", _WIDTH, initial_indent=f"{i:>3}. ", subsequent_indent="     ", break_long_words=False)
+    return made

@@ -1,0 +1,169 @@
+"""Reviewing a patch: what the function of a role does before and after it, and which faults it has then.
+
+The patch is put onto a tree if one is given and fits; otherwise the functions are rebuilt from its
+hunks, and what the mail does not show is said. The patches of a mailbox count as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlbcheck.engines.run import ModelResult
+from tlbcheck.errors import InputError, Place
+from tlbcheck.faults import Faults, faults
+from tlbcheck.fit import Reading, facts_of, fit, fit_file, function_in, harness_for, unit_of
+from tlbcheck.lang.model import Model
+from tlbcheck.lang.source import Source, read_text
+from tlbcheck.library import CODE
+from tlbcheck.patch.apply import apply
+from tlbcheck.patch.diff import FilePatch, Patch
+from tlbcheck.patch.read import read_patches
+from tlbcheck.patch.rebuild import rebuild
+from tlbcheck.patch.tree import Tree, remember
+
+STDIN = "<stdin>"
+Key = tuple[str, str, tuple[tuple[str, int], ...]]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What was not seen, and what is assumed of it."""
+
+    text: str
+    place: Place
+
+
+@dataclass
+class Side:
+    """The code before or after the patch: the file with the function, and everything that was seen of it."""
+
+    source: Source | None = None
+    function: str = ""
+    seen: list[Source] = field(default_factory=list)
+    model: Model | None = None
+    result: ModelResult | None = None
+
+    def violations(self) -> set[Key]:
+        if self.result is None or self.result.explicit is None:
+            return set()
+        return {(v.property, v.clause, v.case) for v in self.result.explicit.violations}
+
+
+@dataclass
+class Review:
+    """``faults``: those of the code after the patch."""
+
+    patches: list[Patch]
+    file: str
+    before: Side
+    after: Side
+    unseen: list[Unseen]
+    faults: Faults | None = None
+
+
+Check = Callable[[Model], ModelResult]
+
+
+def review(text: str, file: str, reading: Reading, check: Check, tree: Tree | None = None) -> Review:
+    """Read the patches in ``text`` (from ``file``) and check the function before and after them with ``check``.
+
+    Raises ``InputError`` if there is no patch, no function of the role in it, or for what cannot be read.
+    """
+    made = read_review(text, file, reading, tree)
+    for side in (made.before, made.after):
+        if side.model is not None:
+            side.result = check(side.model)
+    if made.after.result is not None:
+        made.faults = faults(made.after.result)
+    return made
+
+
+def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None) -> Review:
+    """The models before and after the patches, not yet checked; the same errors."""
+    remember(file, text)
+    patches = read_patches(text, file)
+    if tree is not None:
+        tree.check()
+    before, after, unseen = _sides(patches, tree)
+    _find(before, reading)
+    _find(after, reading)
+    if after.source is None and before.source is None:
+        raise _nothing(patches, file, reading, unseen)
+    # What the code base knew before, it knows afterwards, even where the patch takes all mention of it away.
+    known = facts_of(before.seen, reading)
+    for side, name, facts in ((before, "before", frozenset[str]()), (after, "after", known)):
+        if side.source is not None:
+            origin = {"kind": "review", "file": file, "side": name, "tree": str(tree.path) if tree else "", "revision": tree.revision if tree else "", "reading": reading.as_json()}
+            side.model = fit(side.source, reading, name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin)
+    return Review(patches, file, before, after, unseen)
+
+
+def model_again(origin: Mapping[str, Any]) -> Model:
+    """The model that a result's ``origin`` describes. Raises ``InputError`` if it cannot be made again."""
+    reading = Reading.from_json(origin["reading"])
+    if origin["kind"] == "file":
+        return fit_file(Path(origin["file"]), reading)
+    if origin["file"] == STDIN:
+        raise InputError("the patch came from standard input, so it cannot be read again", hint="review it as a file")
+    tree = Tree(Path(origin["tree"]), origin["revision"]) if origin["tree"] else None
+    made = read_review(read_text(Path(origin["file"])), origin["file"], reading, tree)
+    side = made.before if origin["side"] == "before" else made.after
+    if side.model is None:
+        raise InputError(f"no longer shows the function {origin['side']} the patch", place=Place(origin["file"]), hint="review it again")
+    return side.model
+
+
+def _sides(patches: Sequence[Patch], tree: Tree | None) -> tuple[Side, Side, list[Unseen]]:
+    """Every C file that the patches touch, as it was before the first and is after the last of them."""
+    first: dict[str, Source | None] = {}
+    last: dict[str, Source | None] = {}
+    unseen = [Unseen(r.text, r.place) for p in patches for r in p.remarks]
+    for patch in patches:
+        for part in patch.files:
+            if not part.name.endswith(CODE):
+                continue
+            unseen += [Unseen(d.text, d.place) for h in part.hunks for d in h.doubts]
+            old, new, said = _versions(part, last.get(part.old_name or part.name), tree)
+            unseen += said
+            first.setdefault(part.name, old)
+            last[part.name] = new
+    return Side(seen=[s for s in first.values() if s]), Side(seen=[s for s in last.values() if s]), unseen
+
+
+def _versions(part: FilePatch, current: Source | None, tree: Tree | None) -> tuple[Source | None, Source | None, list[Unseen]]:
+    """A file before and after one patch."""
+    said = []
+    old = current or (tree.read(part.old_name) if tree and part.old_name else None)
+    if old is not None and not old.gaps:
+        try:
+            return old, apply(part, old), []
+        except InputError as error:
+            said.append(Unseen(f"{error.message}; its functions are rebuilt from the hunks", error.place or part.place))
+    elif tree is not None and part.old_name is not None and current is None:
+        said.append(Unseen(f"the tree has no {part.old_name}; its functions are rebuilt from the hunks", part.place))
+    made = rebuild(part)
+    said += [Unseen(p.error.message, p.error.place or part.place) for p in made.problems]
+    return made.before, made.after, said
+
+
+def _find(side: Side, reading: Reading) -> None:
+    """The file of the side that defines the function of the role."""
+    harness = harness_for(reading.role)
+    for source in side.seen:
+        if source.name.endswith(".c"):
+            function = function_in(unit_of(source, harness, reading), harness, reading)
+            if function is not None:
+                side.source, side.function = source, function
+                return
+
+
+def _nothing(patches: Sequence[Patch], file: str, reading: Reading, unseen: Sequence[Unseen]) -> InputError:
+    wanted = reading.function or f"function of role '{reading.role}'"
+    for u in unseen:
+        if reading.function and u.text.startswith(reading.function):
+            return InputError(u.text, place=u.place)
+    count = sum(len(p.files) for p in patches)
+    return InputError(f"shows no {wanted} in the {count} file(s) that it patches", place=Place(file), hint="name it with --function NAME, or give the tree with --tree DIR")
