@@ -20,16 +20,20 @@ ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_re
 ``assert_holds`` and ``assert_violated`` (from ``tlbcheck.testing``) do the same in ordinary tests.
 Each model is explored once for all its properties; with pytest-xdist, ``--dist loadgroup`` keeps
 its tests on one worker, so that this stays true. ``--tlbcheck-engines=explicit,bmc`` holds the
-engines against each other (slower; the default is ``explicit``, which is complete). Loading the
-plugin imports no engine.
+engines against each other (slower; the default is ``explicit``, which is complete).
+``--tlbcheck-html DIR`` writes the page of each failing assertion there. Loading the plugin imports
+no engine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import inspect
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +41,7 @@ import pytest
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, TlbcheckError
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine_system, find_model, find_property, why_not_held, why_not_violated
+from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine_model, find_model, find_property, why_not_held, why_not_violated
 
 if TYPE_CHECKING:
     from tlbcheck.engines.run import PropertyResult
@@ -61,6 +65,7 @@ class Case:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tlbcheck")
     group.addoption("--tlbcheck-engines", metavar="NAMES", default=",".join(DEFAULT_ENGINES), help="engines that check models, with commas: explicit, bmc (default: %(default)s)")
+    group.addoption("--tlbcheck-html", metavar="DIR", type=Path, help="folder for the HTML page of each failing assertion about a model")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,15 +118,13 @@ def _cases(model: Model | str | Sequence[Model | str], properties: Sequence[Prop
     if expect not in EXPECTATIONS:
         raise InputError(f"unknown expectation '{expect}'", hint=f"expect is one of {', '.join(EXPECTATIONS)}")
     models = [model] if isinstance(model, Model | str) else list(model)
-    if properties is None:
-        from tlbcheck.library import find_properties
+    from tlbcheck.library import find_properties
 
-        chosen = find_properties(None)
-    else:
-        chosen = [find_property(q) for q in ([properties] if isinstance(properties, Property | str) else properties)]
-    if not models or not chosen:
+    given = [properties] if isinstance(properties, Property | str) else properties
+    cases = [Case(m, q, expect) for m in map(find_model, models) for q in (find_properties(None, m) if given is None else map(find_property, given))]
+    if not cases:
         raise InputError("nothing to check", hint="give at least one model and one property")
-    return [Case(m, q, expect) for m in map(find_model, models) for q in chosen]
+    return cases
 
 
 @pytest.fixture
@@ -148,7 +151,7 @@ def tlbcheck_property(tlbcheck_case: Case) -> Property:
 @pytest.fixture
 def tlbcheck_result(tlbcheck_case: Case) -> PropertyResult:
     """The verdict on the property of this test, with its violations."""
-    return examine_system(tlbcheck_case.model, tlbcheck_case.property)[1]
+    return examine_model(tlbcheck_case.model, tlbcheck_case.property)[1]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -162,7 +165,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 def _judge(case: Case) -> None:
     """Raises ``ModelFailure`` unless the model is as expected."""
-    system, result = examine_system(case.model, case.property)
+    found, result = examine_model(case.model, case.property)
+    system = found.system
     match case.expect:
         case "holds":
             wrong = why_not_held(system, result)
@@ -171,7 +175,7 @@ def _judge(case: Case) -> None:
         case _:
             wrong = _not_as_declared(case, result.verdict, why_not_held(system, result))
     if wrong:
-        raise ModelFailure(wrong)
+        raise ModelFailure(wrong, found, result.property.name)
 
 
 def _not_as_declared(case: Case, verdict: str, why: str) -> str:
@@ -194,8 +198,27 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.excinfo is not None and isinstance(call.excinfo.value, ModelFailure | TlbcheckError):
         error = call.excinfo.value
         kind = "" if isinstance(error, ModelFailure) else f"{type(error).__name__}: "
-        report.longrepr = f"{kind}{error}\n\n{_asserted_at(item, call.excinfo)}"
+        page = _page(item, error) if isinstance(error, ModelFailure) else ""
+        report.longrepr = f"{kind}{error}\n\n{page}{_asserted_at(item, call.excinfo)}"
     return report
+
+
+def _page(item: pytest.Item, failure: ModelFailure) -> str:
+    """Write the page of a failure if that was asked for; gives a line that says where it is."""
+    folder: Path | None = item.config.getoption("--tlbcheck-html")
+    if folder is None:
+        return ""
+    from tlbcheck.report.facts import model_facts, verify_document
+    from tlbcheck.report.outputs import write
+    from tlbcheck.report.result import model_json
+
+    found = failure.found
+    entries = [e for e in model_json(found) if e["property"] == failure.property_name]
+    mark = hashlib.sha256(item.nodeid.encode()).hexdigest()[:8]
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', item.nodeid)[:100]}-{mark}.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    write(verify_document(entries, {found.model.name: model_facts(found)}), [path])
+    return f"page: {path}\n"
 
 
 def _asserted_at(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> str:

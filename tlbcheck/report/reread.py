@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError("is not a text file", place=Place(str(path)), hint="give a file that 'tlbcheck verify --json' wrote") from None
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON: {error.msg}", place=Place(str(path), error.lineno, error.colno), hint="make it again with 'tlbcheck verify --json'") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") != "verify":
-        raise InputError(f"is not a result of 'tlbcheck verify' (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") not in ("verify", "review"):
+        raise InputError(f"is not a result of 'tlbcheck verify' or 'review' (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
     return document
 
 
@@ -37,13 +38,13 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
     confirmed = []
     place = Place(str(path))
     try:
-        for result in document["results"]:
-            model = _one(find_models(_text(result["model"])), result["model"])
+        for result in _results(document):
+            model = _model(result)
             found = find_properties([_text(result["property"])])
-            _same_model(model, result, place)
+            _same_model(model, [_text(r["property"]) for r in _results(document) if r["model"] == result["model"]], result, place)
             for i, v in enumerate(result["violations"]):
                 try:
-                    replay(model, [*find_properties(None), *([model.case] if model.case else [])], _story(model, found[0], v, first=i == 0))
+                    _again(model, found[0], v, first=i == 0)
                 except ReplayError as error:
                     raise InputError(f"violation {i + 1} of {result['property']} on {result['model']} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
                 confirmed.append((result["model"], result["property"], v))
@@ -52,23 +53,45 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
     return confirmed
 
 
+def _again(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> None:
+    """Run one violation again. Raises ``ReplayError``."""
+    told = _story(model, q, v, first=first)
+    if v["loop"] is None:
+        replay(model, [*find_properties(None, model), *([model.case] if model.case else [])], told)
+        return
+    from tlbcheck.replay.lasso import replay_lasso
+
+    replay_lasso(model, told, dict(q.liveness)[v["clause"]], int(v["loop"]))
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no name")
     return value
 
 
-def _one(models: list[Model], name: str) -> Model:
-    for m in models:
-        if m.name == name:
-            return m
-    return models[0]
+def _results(document: Mapping[str, Any]) -> list[Any]:
+    """The entries of a result of ``verify``, or of both sides of one of ``review``."""
+    if document["command"] == "verify":
+        return list(document["results"])
+    return [e for side in document["verdicts"].values() for e in side or []]
 
 
-def _same_model(model: Model, result: Mapping[str, Any], place: Place) -> None:
+def _model(result: Mapping[str, Any]) -> Model:
+    if result.get("origin"):
+        from tlbcheck.review import model_again
+
+        return model_again(result["origin"])
+    found = find_models(_text(result["model"]))
+    named = next((m for m in found if m.name == result["model"]), found[0])
+    return replace(named, profile=_text(result["scope"]["profile"]))
+
+
+def _same_model(model: Model, judged: Sequence[str], result: Mapping[str, Any], place: Place) -> None:
+    """Raises ``InputError`` unless the model, with the properties ``judged``, is what the digest was made of."""
     from tlbcheck.system.lower import lower
 
-    if digest(lower(model, find_properties(None))) != result["model_digest"]:
+    if digest(lower(model, find_properties(judged, model))) != result["model_digest"]:
         raise InputError(f"{model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
 
 
@@ -81,11 +104,12 @@ def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> S
     for s in v["steps"]:
         state = _changed(model, state, s["changes"])
         tracked_in = None
-        if model.cpus == 1 and v["tracked"] and "entry" in s:
+        if model.cpus == 1 and v["tracked"] and "entry" in s and not v["initial"].get("everything"):
             tracked_in = (0,) if s["entry"]["cached"] else ()
         steps.append(Told(s["cpu"], s["level"], s["action"], tuple(int(c) for c in s["chosen"]), dict(state), tracked_in))
     fields = None
-    if v["tracked"] and model.cache is not None:
+    everything = bool(v["initial"].get("everything"))
+    if v["tracked"] and model.cache is not None and not everything:
         fields = tuple(int(v["tracked"]["fields"][f"entry.{n}"]) for n, _, _ in model.cache.fields)
     return Story(
         property=q.name,
@@ -97,6 +121,7 @@ def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> S
         tracked_at_start=tuple(int(c) for c in v["initial"]["cached_on"]),
         first=first,
         steps=tuple(steps),
+        everything=everything,
     )
 
 

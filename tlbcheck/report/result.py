@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tlbcheck import __version__
+from tlbcheck.certificate.words import sentences
 from tlbcheck.engines.run import ModelResult, PropertyResult, is_shared, story
 from tlbcheck.engines.trace import State, TraceStep, Violation
-from tlbcheck.errors import Place
+from tlbcheck.errors import Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BoolType, Type
+from tlbcheck.system.slots import of_entry, slot_name
+from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
 
 SCHEMA = "tlbcheck/1"
@@ -23,17 +25,21 @@ SCHEMA = "tlbcheck/1"
 
 def tool() -> dict[str, str]:
     """Versions of what took part."""
+    import importlib.metadata  # slow to import
+
     return {"tlbcheck": __version__, "python": platform.python_version(), "z3-solver": importlib.metadata.version("z3-solver")}
 
 
 def digest(system: TransitionSystem) -> str:
     """Identifies what was checked: every step, fill and start of the transition system."""
     made = hashlib.sha256()
+    system = system.written or system
 
     def add(steps: Sequence[Step]) -> None:
         for s in steps:
             made.update(f"{s.action}|{s.cpu}|{s.level}|{show(s.guard)}|{[(n, show(e)) for n, e in s.updates.items()]}".encode())
             made.update(f"{[(n, show(e)) for n, e in s.entry_updates.items()]}|{[(b.property, b.clause, show(b.when)) for b in s.bads]}".encode())
+            made.update("".join(map(show, s.used)).encode())
 
     add(system.initial)
     add(system.steps)
@@ -52,12 +58,9 @@ def plain(type_: Type, value: int) -> Any:
 
 
 def relative(place: Place) -> dict[str, Any]:
-    """A place with its file as seen from the working directory or the package."""
-    path = Path(place.file)
-    for root in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if path.is_relative_to(root):
-            return {"file": str(path.relative_to(root)), "line": place.line, "column": place.column}
-    return {"file": path.name, "line": place.line, "column": place.column}
+    """A place with its file as people see it; of a file elsewhere, its name alone."""
+    shown = Path(shown_file(place.file))
+    return {"file": shown.name if shown.is_absolute() else str(shown), "line": place.line, "column": place.column}
 
 
 def case_values(system: TransitionSystem, violation: Violation) -> dict[str, Any]:
@@ -105,8 +108,11 @@ class Teller:
             made["chosen"] = list(t.choices)
             stale = self.stale(s.after, trace.tracked)
             stale_since = (stale_since if stale_since is not None else i) if stale else None
+            made["after"] = {n: [s.after.control[n], self.value(n, s.after.control[n])] for n in told.initial if s.after.control[n] != before.control[n]}
             if trace.tracked:
                 made["entry"] = self.entry(before, s.after, stale_since)
+            if self.system.slots > 1:
+                made["cells"] = self.cells(s.after, trace.tracked, stale_since)
             steps.append(made)
             before = s.after
         return {
@@ -122,9 +128,12 @@ class Teller:
                 "shown": {n: self.value(n, x) for n, x in told.initial.items()},
                 "cached": bool(told.tracked_at_start),
                 "cached_on": list(told.tracked_at_start),
+                "everything": told.everything,
+                "on": {str(c): first for c in told.tracked_at_start},
+                **({"cells": self.cells(trace.initial, trace.tracked, first)} if self.system.slots > 1 else {}),
             },
-            "tracked": {"fields": dict(trace.tracked), "text": self.describe(trace.tracked), "about": self.about_entry(v)} if trace.tracked else None,
-            "loop": None,
+            "tracked": self.tracked(trace.tracked, v) if trace.tracked else None,
+            "loop": trace.loop,
             "steps": steps,
         }
 
@@ -155,8 +164,26 @@ class Teller:
         bads += [b for s in self.system.steps for b in s.bads if (b.property, b.clause) == (v.property, v.clause)]
         return any(entry & set(variables(b.when)) for b in bads)
 
+    def tracked(self, tracked: Mapping[str, int], v: Violation) -> dict[str, Any]:
+        """The entry that is watched; ``shown`` has its fields for people, ``about`` says whether the violation speaks of it."""
+        types = {x.name: x.type for x in self.system.entry_fields}
+        shown = {n.removeprefix("entry."): plain(types[n], x) for n, x in tracked.items() if of_entry(n, 1)}
+        return {"fields": dict(tracked), "shown": shown, "text": self.describe(tracked), "about": self.about_entry(v)}
+
+    def cells(self, state: State, tracked: Mapping[str, int], stale_since: int | None) -> list[dict[str, Any]]:
+        """Where several entries are watched, those that are cached; only the first can be called stale."""
+        types = {x.name: x.type for x in self.system.entry_fields}
+        made = []
+        for slot in range(1, self.system.slots + 1):
+            shown = {n.partition(".")[2]: plain(types[n], x) for n, x in tracked.items() if of_entry(n, slot)}
+            made += [{"cpu": c, "shown": shown, "stale_since": stale_since if slot == 1 else None} for c, n in self.system.cached.items() if state.entry[slot_name(n, slot)]]
+        return made
+
     def describe(self, tracked: Mapping[str, int]) -> str:
-        return self.system.cache.describe(tracked) if self.system.cache and tracked else ""
+        if self.system.cache is None or not tracked:
+            return ""
+        firsts = [n for n in tracked if of_entry(n, 1)]
+        return " and ".join(self.system.cache.describe({n: tracked[slot_name(n, slot)] for n in firsts}) for slot in range(1, self.system.slots + 1))
 
     def stale(self, state: State, tracked: Mapping[str, int]) -> bool:
         """The entry is cached and contradicts the loaded root."""
@@ -168,7 +195,8 @@ class Teller:
     def entry(self, before: State, after: State, stale_since: int | None) -> dict[str, Any]:
         had = any(before.entry[n] for n in self.system.cached.values())
         has = any(after.entry[n] for n in self.system.cached.values())
-        return {"cached": has, "event": "filled" if has and not had else "dropped" if had and not has else None, "stale_since": stale_since}
+        on = {str(c): stale_since for c, n in self.system.cached.items() if after.entry[n]}
+        return {"cached": has, "event": "filled" if has and not had else "dropped" if had and not has else None, "stale_since": stale_since, "on": on}
 
     def step(self, before: State, s: TraceStep, tracked: Mapping[str, int]) -> dict[str, Any]:
         scope = {**before.control, **before.entry, **tracked, **s.choices}
@@ -248,10 +276,14 @@ def masks_of(fields: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     return made
 
 
-def scope_of(model: Model) -> dict[str, Any]:
-    """What a proof covers, for the reader."""
-    entry = {"representation": "tracked(1)", "profile": model.profile} if model.cache else {"profile": model.profile}
-    return {"cpus": model.cpus, **model.scope, **entry}
+def scope_of(result: ModelResult) -> dict[str, Any]:
+    """What a proof covers, for the reader: what the model says, and what was decided of its entries."""
+    return covered(result.model, result.decided)
+
+
+def covered(model: Model, decided: Sufficiency) -> dict[str, Any]:
+    """The same from its parts."""
+    return {"cpus": model.cpus, **model.scope, **(decided.scope() if model.cache else {}), "profile": model.profile}
 
 
 def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_digest: str, *, every_case: bool, blame: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
@@ -268,22 +300,32 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
         "property": p.property.name,
         "verdict": p.verdict,
         "vacuous": p.vacuous,
-        "scope": scope_of(model),
-        "assumptions": list(model.assumptions),
+        "vacuous_declared": p.property.name in model.vacuous,
+        "scope": scope_of(result),
+        "sufficiency": {**{c.name: c.reason or "holds" for c in result.decided.conditions}, **{d.name: d.why for d in result.decided.dimensions}},
+        "assumptions": [*model.assumptions, *result.decided.assumptions],
         "unreached": unreached(result),
         "engines": p.engines,
         "expected": model.expected.get(p.property.name),
         "expected_source": model.expected_source,
         "reason": p.reason,
+        "invariant": invariant_in_words(result, p),
         "callers": callers,
+        "origin": dict(model.origin),
         "cases": len({v.case for v in p.violations}),
         "violations": [teller.violation(v, blame.get(id(v))) for v in shown],
     }
 
 
+def invariant_in_words(result: ModelResult, p: PropertyResult) -> list[str] | None:
+    """What a proof rests on, in sentences; None where no invariant was found."""
+    found = next((r.invariants[p.property.name] for r in result.proofs if p.property.name in r.invariants), None)
+    return sentences(result.system, found) if found is not None else None
+
+
 def unreached(result: ModelResult) -> list[str]:
     """Source lines of the model that no run executes."""
-    if result.explicit is None:
+    if result.explicit is None or not result.explicit.complete:
         return []
 
     def place(s: Step) -> str:

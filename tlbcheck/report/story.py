@@ -23,29 +23,39 @@ def tell(system: TransitionSystem, violation: Violation, blame: Mapping[str, Any
 def render(model: str, property_name: str, v: Mapping[str, Any]) -> str:
     """Text of a violation in the JSON result."""
     lines = [f"{model}: {property_name} ({v['clause']}) is violated after {v['depth']} step{'s' if v['depth'] != 1 else ''}", f"  {v['summary']}"]
-    lines += _case(v["case"])
+    lines += [f"  {line}" for line in case_lines(v["case"])]
     lines += _start(v)
     width = max((len(_who(s)) for s in v["steps"]), default=0)
     for i, s in enumerate(v["steps"], 1):
         lines.append(_step(i, s, width))
-        lines += [f"       {note}" for note in (_notes(i, s) if v["tracked"] and v["tracked"]["about"] else ())]
+        lines += [f"       {mark} {note}" for mark, note in notes(i, s, v)]
+    if v.get("loop") is not None:
+        lines.append(f"  {for_ever(v)}")
     if v.get("blame"):
         lines.append(f"  Why: {v['blame']['text']}")
     return "\n".join(lines)
 
 
-def _case(case: Mapping[str, Any]) -> list[str]:
+def for_ever(v: Mapping[str, Any]) -> str:
+    """How a run that never ends goes on; empty for one that ends. ``loop`` is the number of steps before what repeats."""
+    if v["loop"] is None:
+        return ""
+    return "And so for ever: no CPU's software can go on." if v["loop"] == v["depth"] else f"And so for ever: the run goes on with step {v['loop'] + 1} again."
+
+
+def case_lines(case: Mapping[str, Any]) -> list[str]:
+    """The switch that a violation is about, and the boot options under which it can happen."""
     if not case or case.get("caller") in (None, "none"):
         return []
     lines = []
     switch = f"{case['old']} -> {case['new']}"
     if case["left"] != case["old"] or case["interrupted"]:
         switch = f"{case['old']} -> [interrupt: {case['left']}] -> {case['new']}"
-    lines.append(f"  Case: {case['caller']} switches {switch}; other CR4 bits: {case['other_cr4']}")
+    lines.append(f"Case: {case['caller']} switches {switch}; other CR4 bits: {case['other_cr4']}")
     options = case.get("options")
     if options and options.get("count"):
         listed = "; ".join(f"{n}={_some(values)}" for n, values in options.items() if isinstance(values, list))
-        lines.append(f"  Possible under {options['count']} of the boot option combinations{': ' + listed if listed else ''}")
+        lines.append(f"Possible under {options['count']} of the boot option combinations{': ' + listed if listed else ''}")
     return lines
 
 
@@ -57,12 +67,27 @@ def _some(values: Sequence[Any]) -> str:
 
 def _start(v: Mapping[str, Any]) -> list[str]:
     initial = v["initial"]
-    shown = ", ".join(f"{n} = {'yes' if x == 'True' else 'no' if x == 'False' else x}" for n, x in initial["shown"].items() if not n.startswith("case.") and not n.endswith("cr0") and n != "halted")
+    shown = ", ".join(f"{n} = {x}" for n, x in start_values(v).items())
     lines = [f"  Start: {shown}"]
     tracked = v.get("tracked")
     if tracked and tracked["about"]:
         lines.append(f"  Watch: {tracked['text']}{' (cached at the start)' if initial['cached'] else ''}")
     return lines
+
+
+def start_values(v: Mapping[str, Any]) -> dict[str, str]:
+    """The variables at the start that a reader needs, as people write their values."""
+    return {n: yes_no(x) for n, x in v["initial"]["shown"].items() if not n.startswith("case.") and not n.endswith("cr0") and n != "halted"}
+
+
+def yes_no(shown: Any) -> str:
+    """A value for people: Python's truth values are no words of theirs."""
+    return {"True": "yes", "False": "no"}.get(str(shown), str(shown))
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def _who(s: Mapping[str, Any]) -> str:
@@ -71,20 +96,31 @@ def _who(s: Mapping[str, Any]) -> str:
 
 
 def _step(i: int, s: Mapping[str, Any], width: int) -> str:
-    at = f"  {s['source'][0]['file']}:{s['source'][0]['line']}" if s["source"] else ""
+    at = place(s)
+    return f"  {i:>3}. {_who(s):<{width}}  {what(s)}{'  ' + at if at else ''}"
+
+
+def place(s: Mapping[str, Any]) -> str:
+    """``file:line`` of a step; empty where it has none."""
+    return f"{s['source'][0]['file']}:{s['source'][0]['line']}" if s["source"] else ""
+
+
+def what(s: Mapping[str, Any]) -> str:
+    """What a step does, with the choices made in it."""
     chosen = ", ".join(f"{n} = {x}" for n, x in s["choices"].items() if not n.startswith("choice") and n != "doing")
-    return f"  {i:>3}. {_who(s):<{width}}  {s['text']}{' [' + chosen + ']' if chosen else ''}{at}"
+    return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"
 
 
-def _notes(i: int, s: Mapping[str, Any]) -> list[str]:
+def notes(i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What happens to the watched entry in step ``i``: a mark (``+``, ``-`` or ``!``) and a sentence."""
     entry = s.get("entry")
-    if not entry:
+    if not entry or not v["tracked"] or not v["tracked"]["about"]:
         return []
-    notes = []
+    made = []
     if entry["event"] == "filled":
-        notes.append("+ speculation caches the watched entry")
+        made.append(("+", "speculation caches the watched entry"))
     elif entry["event"] == "dropped":
-        notes.append("- the watched entry is flushed")
+        made.append(("-", "the watched entry is flushed"))
     if entry["stale_since"] == i:
-        notes.append("! the watched entry is stale from here on: the page tables say something else")
-    return notes
+        made.append(("!", "the watched entry is stale from here on: the page tables say something else"))
+    return made

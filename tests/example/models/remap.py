@@ -61,5 +61,5 @@ model = Model(
     flags={FLUSH_FORGOTTEN: False},
     variants={"forgotten": Variant("without the flush", {FLUSH_FORGOTTEN: True}, expected={"fresh-use": "violated"})},
     expected={"fresh-use": "proved"},
-    vacuous=("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide"),  # there is no switch, and no CR4
+    about=("fresh-use", "no-fault"),  # the library's other properties speak of switches and shootdowns
 )

@@ -1,0 +1,212 @@
+"""What each page says, before it is HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from tlbcheck.report.html.viewer import viewer
+from tlbcheck.report.judge import OK, UNDECIDED, facts_of, reproduce, status, told, verdict
+from tlbcheck.report.story import sentence
+
+_NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
+
+
+def page(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The page of a result. Raises ``KeyError`` for a command that has none."""
+    made = {"verify": _verify, "matrix": _matrix, "review": _review}[document["command"]](document)
+    tool = document["tool"]
+    return {**made, "made_by": ", ".join(f"{n} {tool[n]}" for n in tool)}
+
+
+# -- verify
+
+
+def _verify(document: Mapping[str, Any]) -> dict[str, Any]:
+    results = document["results"]
+    names = list(dict.fromkeys(e["model"] for e in results))
+    sections = list(_sections(document, results))
+    title = names[0] if len(names) == 1 else "The library" if names else "Nothing was checked"
+    about = sections[0]["title"] if len(names) == 1 else _counted(results)
+    return {
+        "title": title,
+        "about": about,
+        "library": _library(sections) if len(names) > 1 else None,
+        "sections": sections,
+        "errors": document.get("errors", []),
+        "expect": document.get("expect", False),
+        "viewers": any(e["viewers"] for s in sections for e in s["entries"]),
+    }
+
+
+def _counted(results: Sequence[Mapping[str, Any]]) -> str:
+    counts: dict[str, int] = {}
+    for e in results:
+        counts[e["verdict"]] = counts.get(e["verdict"], 0) + 1
+    return f"{len({e['model'] for e in results})} models, {len(results)} verdicts: {', '.join(f'{n} {v}' for v, n in sorted(counts.items()))}"
+
+
+def _sections(document: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, runs: bool = True) -> Iterator[dict[str, Any]]:
+    """A section for each model, with an entry for each property; with ``runs``, with its violations."""
+    shown = 0
+    for i, name in enumerate(dict.fromkeys(e["model"] for e in results), 1):
+        entries = [e for e in results if e["model"] == name]
+        facts = {**_NO_FACTS, **facts_of(document, entries[0])}
+        told_ = []
+        for k, e in enumerate(entries, 1):
+            made = _entry(document, e, facts, f"result-{i}-{k}", shown + 1, runs=runs)
+            shown += len(made["viewers"])
+            told_.append(made)
+        yield {
+            "id": f"model-{i}",
+            "name": name,
+            "title": facts["title"],
+            "source": facts["source"],
+            "entries": told_,
+            "scope": entries[0]["scope"],
+            "sufficiency": entries[0].get("sufficiency", {}),
+            "assumptions": entries[0]["assumptions"],
+            "unreached": entries[0]["unreached"],
+            "coverage": _coverage(facts.get("procedures", ())),
+            "graph": _explored(name, facts) if not any(e["viewers"] for e in told_) else "",
+            "reproduce": reproduce(entries),
+        }
+
+
+def _entry(document: Mapping[str, Any], e: Mapping[str, Any], facts: Mapping[str, Any], id_: str, first: int, *, runs: bool) -> dict[str, Any]:
+    """One property of one model; its violations are numbered from ``first``."""
+    about = facts.get("properties", {}).get(e["property"], {"title": "", "source": "", "clauses": {}})
+    chosen = told(e) if runs else []
+    others = [v for v in e["violations"] if not any(v is x for x in chosen)] if runs else []
+    expect = document.get("expect", False)
+    found = status(e, expect)
+    return {
+        "id": id_,
+        "property": e["property"],
+        "title": sentence(about["title"]) if about["title"] else "",
+        "source": about["source"],
+        "clauses": about["clauses"],
+        "verdict": verdict(e),
+        "class": _class(e["verdict"], found),
+        "as_declared": expect and found == OK,
+        "unexpected": f"the model declares {e['expected']}" if e["expected"] not in (None, e["verdict"]) else "",
+        "reason": sentence(e["reason"]) if e["reason"] else "",
+        "engines": [{"name": n, **{k: x for k, x in said.items() if k != "seconds" and x is not None}} for n, said in e["engines"].items()],
+        "invariant": e.get("invariant") or [],
+        "holds": e["verdict"] in ("proved", "bounded"),
+        "open_only": e["verdict"] == "violated" and e["callers"] == ["open"],
+        "viewers": [viewer(first + n, e, v, facts, about["clauses"]) for n, v in enumerate([*chosen, *others])],
+        "told": len(chosen),
+        "reproduce": reproduce([e]),
+    }
+
+
+def _class(found: str, status_: int) -> str:
+    if found == "violated":
+        return "bad"
+    return "open" if status_ == UNDECIDED else "none" if found == "not-applicable" else "good"
+
+
+def _library(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Models by properties."""
+    properties = list(dict.fromkeys(e["property"] for s in sections for e in s["entries"]))
+    rows = [{"name": s["name"], "title": s["title"], "id": s["id"], "cells": [next((e for e in s["entries"] if e["property"] == p), None) for p in properties]} for s in sections]
+    titles = {p: next((e["title"] for s in sections for e in s["entries"] if e["property"] == p), "") for p in properties}
+    return {"properties": properties, "titles": titles, "rows": rows}
+
+
+def _coverage(procedures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each procedure with steps: which of its lines some run executes; its text."""
+    made = []
+    for p in procedures:
+        if not p["steps"] or p["executed"] is None:
+            continue
+        steps, executed = set(p["steps"]), set(p["executed"])
+        marks = [(n, text, "reached" if n in executed else "never" if n in steps else "") for n, text in enumerate(p["text"], p["line"])]
+        made.append({"procedure": p["procedure"], "place": f"{p['file']}:{p['line']}", "reached": len(executed), "steps": len(steps), "lines": marks})
+    return made
+
+
+def _explored(name: str, facts: Mapping[str, Any]) -> str:
+    graph = facts.get("graph")
+    if not graph:
+        return ""
+    from tlbcheck.report.drawing import svg
+
+    return svg(graph, title=f"{name}: all {graph['states']:,} control states")
+
+
+# -- matrix
+
+
+def _matrix(document: Mapping[str, Any]) -> dict[str, Any]:
+    rows = document["rows"]
+    classes = {"clean": "good", "stale": "bad", "fault": "fault"}
+    shown = [{**r, "class": classes.get(r["verdict"], "open"), "id": f"row-{i}"} for i, r in enumerate(rows, 1)]
+    contexts = list(dict.fromkeys([*(r["old"] for r in rows), *(r["new"] for r in rows)]))
+    maps = []
+    for other in dict.fromkeys(r["other_cr4"] for r in rows):
+        at = {(r["old"], r["new"]): r for r in shown if r["other_cr4"] == other}
+        maps.append({"other_cr4": other, "rows": [{"old": old, "cells": [at.get((old, new)) for new in contexts]} for old in contexts]})
+    counts: dict[str, int] = {}
+    for r in rows:
+        counts[r["verdict"]] = counts.get(r["verdict"], 0) + 1
+    return {
+        "title": f"{document['model']}: every pair of contexts",
+        "about": document.get("title", ""),
+        "counts": [(n, counts[n], classes.get(n, "open")) for n in ("clean", "stale", "fault") if n in counts],
+        "contexts": contexts,
+        "maps": maps,
+        "rows": shown,
+        "note": sentence(document["note"]) if document.get("note") else "",
+        "reproduce": f"tlbcheck matrix {document['model']}",
+        "viewers": False,
+    }
+
+
+# -- review
+
+
+def _review(document: Mapping[str, Any]) -> dict[str, Any]:
+    patch = document["patch"]
+    after, before = document["verdicts"]["after"] or [], document["verdicts"]["before"]
+    findings = [_finding(document, i, f) for i, f in enumerate(document["findings"], 1)]
+    lines = [{**x, "findings": [f for f in findings if f["here"] and f["line"] == x["n"]], "unseen": [u["text"] for u in document["unseen"] if u["line"] == x["n"]]} for x in document["lines"]]
+    sections = list(_sections(document, after, runs=not findings))
+    return {
+        "title": patch["subject"] or patch["file"],
+        "about": f"by {patch['author']}" if patch["author"] else "",
+        "lines": lines,
+        "findings": findings,
+        "changes": [{"head": head, "class": class_, "found": document[key]} for key, head, class_ in _CHANGES if document[key]],
+        "together": document.get("together"),
+        "compared": _compared(before, after),
+        "sections": sections,
+        "assumptions": document["assumptions"],
+        "viewers": bool(findings) or any(e["viewers"] for s in sections for e in s["entries"]),
+    }
+
+
+def _finding(document: Mapping[str, Any], number: int, f: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding with the run that shows it; ``here``: it is at a line of the patch that is shown."""
+    models = document.get("models", {})
+    facts = {**_NO_FACTS, **models.get("after", {})}
+    clauses = facts.get("properties", {}).get(f["property"], {}).get("clauses", {})
+    entry = {"model": f["file"], "property": f["property"], "violations": ()}
+    here = PurePath(f["file"]).name == PurePath(document["patch"]["file"]).name
+    return {**f, "id": f"finding-{number}", "number": number, "here": here, "viewer": viewer(number, entry, f["violation"], facts, clauses)}
+
+
+_CHANGES = (("introduces", "Introduces", "bad"), ("leaves", "Leaves as it was", "open"), ("fixes", "Fixes", "good"))
+
+
+def _compared(before: Sequence[Mapping[str, Any]] | None, after: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each property's verdict before (None where that code was not seen) and with the patch."""
+
+    def shown(entries: Sequence[Mapping[str, Any]], name: str) -> dict[str, str] | None:
+        found = next((e for e in entries if e["property"] == name), None)
+        return None if found is None else {"verdict": verdict(found), "class": _class(found["verdict"], status(found, False))}
+
+    names = dict.fromkeys(e["property"] for e in [*after, *(before or [])])
+    return [{"property": n, "before": shown(before or [], n), "after": shown(after, n)} for n in names]

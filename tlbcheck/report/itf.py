@@ -1,0 +1,81 @@
+"""The Informal Trace Format of Apalache's ADR-015: one file for each violation."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tlbcheck.report.lanes import cells_at, kind_of
+
+_TYPES = {"bool": "Bool", "enum": "Str", "int": "Int"}
+
+
+def build(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """One violation as a trace; ``facts`` are those of its model."""
+    names = _names(v["initial"]["variables"])
+    types = {n: facts.get("variables", {}).get(n, {}).get("type", "int") for n in names}
+    values = {n: _value(types[n], raw, v["initial"]["shown"][n]) for n, raw in v["initial"]["variables"].items()}
+    states = []
+    for i in range(len(v["steps"]) + 1):
+        step = v["steps"][i - 1] if i else {}
+        for n, (raw, shown) in step.get("after", {}).items():
+            values[n] = _value(types[n], raw, shown)
+        told = {k: step[k] for k in ("action", "actor", "cpu", "level", "text", "source") if k in step}
+        states.append({"#meta": {"index": i, **told}, **{names[n]: x for n, x in values.items()}, "tlb": {"#set": [_cell(c) for c in cells_at(v, i)]}})
+    params = [names[n] for n in names if kind_of(n, facts.get("variables", {})) == "case"]
+    trace = {
+        "#meta": {
+            "format": "ITF",
+            "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
+            "description": f"{entry['model']}: {entry['property']} ({v['clause']}) is violated: {v['summary']}",
+            "source": entry["model"],
+            "varTypes": {**{names[n]: _TYPES[types[n]] for n in names}, "tlb": _cell_type(v)},
+        },
+        "params": params,
+        "vars": [*(x for x in names.values() if x not in params), "tlb"],
+        "states": states,
+        **({} if v["loop"] is None else {"loop": v["loop"]}),
+    }
+    return json.dumps(trace, indent=1) + "\n"
+
+
+def _names(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Each variable's name as an identifier, none twice and none called ``tlb``."""
+    made: dict[str, str] = {}
+    taken = {"tlb"}
+    for n in variables:
+        name = base = re.sub(r"\W", "_", n)
+        for i in range(2, len(variables) + 3):
+            if name not in taken:
+                break
+            name = f"{base}_{i}"
+        taken.add(name)
+        made[n] = name
+    return made
+
+
+def _value(type_: str, raw: int, shown: Any) -> Any:
+    return bool(raw) if type_ == "bool" else str(shown) if type_ == "enum" else _int(raw)
+
+
+def _int(n: int) -> dict[str, str]:
+    return {"#bigint": str(n)}
+
+
+def _cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {_field(n): x if isinstance(x, bool | str) else _int(x) for n, x in cell["shown"].items()}
+    return {"cpu": _int(cell["cpu"]), **fields, "stale": cell["stale_since"] is not None}
+
+
+def _field(name: str) -> str:
+    """A record's field; readers in Python make names of them, so that none may be a word of the language."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _cell_type(v: Mapping[str, Any]) -> str:
+    shown: dict[str, Any] = next((c["shown"] for i in range(len(v["steps"]) + 1) for c in cells_at(v, i)), {})
+    fields = {"cpu": "Int", **{_field(n): "Bool" if isinstance(x, bool) else "Str" if isinstance(x, str) else "Int" for n, x in shown.items()}, "stale": "Bool"}
+    return f"Set({{ {', '.join(f'{n}: {t}' for n, t in fields.items())} }})"

@@ -1,0 +1,79 @@
+"""Markdown for a pull request or an issue: the table of verdicts, then each story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tlbcheck.report.escape import code, fenced, markdown
+from tlbcheck.report.judge import reproduce, told, verdict
+from tlbcheck.report.story import render, sentence
+
+
+def build(document: Mapping[str, Any]) -> str:
+    """The result as one text."""
+    made = {"verify": _verify, "matrix": _matrix, "review": _review}[document["command"]](document)
+    return "\n\n".join(made) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _verify(document: Mapping[str, Any]) -> list[str]:
+    results = document["results"]
+    names = list(dict.fromkeys(e["model"] for e in results))
+    parts = ["## tlbcheck"]
+    if len(names) == 1:
+        parts.append(f"{code(names[0])}: {markdown(document['models'][names[0]]['title'])}" if names[0] in document.get("models", {}) else code(names[0]))
+    if results:
+        parts.append(_table(["model", "property", "verdict", "how"], [[code(e["model"]), code(e["property"]), _verdict(e), markdown(e["reason"])] for e in results]))
+    parts += [f"**Error** in {code(e['model'])}: {markdown(e['message'])}" for e in document.get("errors", [])]
+    for e in results:
+        for v in told(e):
+            parts += _violation(e, v)
+    if results and len(names) == 1:
+        scope = ", ".join(f"{n}: {v}" for n, v in results[0]["scope"].items())
+        parts.append("\n".join([f"- Scope: {markdown(scope)}", *(f"- Assumes: {markdown(a)}" for a in results[0]["assumptions"])]))
+    return parts
+
+
+def _verdict(entry: Mapping[str, Any]) -> str:
+    text = markdown(verdict(entry))
+    return f"**{text}**" if entry["verdict"] == "violated" else text
+
+
+def _violation(entry: Mapping[str, Any], v: Mapping[str, Any]) -> list[str]:
+    parts = [f"### {code(entry['model'])}: {code(entry['property'])} is violated", f"{markdown(sentence(v['summary']))}"]
+    if v["blame"]:
+        parts.append(f"**Why:** {markdown(v['blame']['text'])}.")
+    return [*parts, fenced(render(entry["model"], entry["property"], v)), f"To reproduce: {code(reproduce([entry]))}"]
+
+
+def _matrix(document: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for r in document["rows"]:
+        found = "clean" if r["verdict"] == "clean" else f"**{markdown(r['verdict'])}**"
+        rows.append([markdown(r["old"]), markdown(r["new"]), markdown(r["other_cr4"]), found, code(" ".join(r["steps"])), markdown(r["detail"])])
+    note = [markdown(sentence(document["note"]))] if document.get("note") else []
+    return [f"## {code(document['model'])}: every pair of contexts", _table(["old", "new", "other CR4 bits", "verdict", "steps", "detail"], rows), *note]
+
+
+def _review(document: Mapping[str, Any]) -> list[str]:
+    patch = document["patch"]
+    parts = [f"## {markdown(patch['subject'] or patch['file'])}"]
+    if patch["author"]:
+        parts.append(f"by {markdown(patch['author'])}")
+    for key, head in (("introduces", "Introduces"), ("fixes", "Fixes"), ("leaves", "Leaves as it was")):
+        if document[key]:
+            parts.append("\n".join([f"**{head}:**", "", *(f"- {code(x['property'])}: {markdown(x['text'])}" for x in document[key])]))
+    for f in document["findings"]:
+        line = next((x["text"] for x in document["lines"] if x["n"] == f["line"]), "")
+        parts += [f"### {code(f['file'] + ':' + str(f['line']))}: {code(f['property'])}", fenced(line)]
+        parts += [markdown(f"{sentence(f['summary'])} {sentence(f['harm'])}"), f"**To mend it:** {markdown(sentence(f['fix']))}"]
+        parts.append(fenced(render(f["file"], f["property"], f["violation"])))
+    if not document["findings"]:
+        parts.append("Nothing found.")
+    parts += ["\n".join(f"- Not seen, line {x['line']}: {markdown(x['text'])}" for x in document["unseen"])] if document["unseen"] else []
+    parts += ["\n".join(f"- Assumes: {markdown(a)}" for a in document["assumptions"])] if document["assumptions"] else []
+    return parts

@@ -1,0 +1,92 @@
+"""Files that a command writes besides what it prints: ``-o FILE``, by ending, several at once.
+
+Each is made from the JSON result alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlbcheck.errors import InputError
+from tlbcheck.report.judge import facts_of, told
+
+ENDINGS = (".html", ".itf.json", ".json", ".sarif", ".xml", ".md")
+"""Longest match first: an ``.itf.json`` is no ``.json``."""
+_TRACES_ONLY = ".itf.json"
+
+
+def ending(path: Path) -> str:
+    """The ending that chooses the format. Raises ``InputError`` if no format has it."""
+    for known in ENDINGS:
+        if path.name.endswith(known):
+            return known
+    raise InputError(f"no report format ends like '{path.name}'", hint=f"use one of {', '.join(ENDINGS)}")
+
+
+def check(paths: Sequence[Path], command: str) -> None:
+    """Refuse, before anything is computed, what cannot be written. Raises ``InputError``."""
+    for path in paths:
+        if ending(path) == _TRACES_ONLY and command == "matrix":
+            raise InputError(f"a matrix has no trace for '{path.name}'", hint="use 'tlbcheck verify' for traces")
+        if ending(path) == ".sarif" and command == "matrix":
+            raise InputError(f"a matrix has no places for '{path.name}'", hint="use 'tlbcheck verify' for SARIF")
+        if not path.parent.is_dir():
+            raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def write(document: Mapping[str, Any], paths: Sequence[Path]) -> list[str]:
+    """Write each file; gives a sentence about each. Raises ``InputError`` if one cannot be written."""
+    said = []
+    for path in paths:
+        if ending(path) == _TRACES_ONLY:
+            said += _traces(document, path)
+        else:
+            _put(path, _builder(ending(path))(document))
+            said.append(f"wrote {path}")
+    return said
+
+
+def _builder(ending: str) -> Callable[[Mapping[str, Any]], str]:
+    match ending:
+        case ".html":
+            from tlbcheck.report.html import build
+        case ".sarif":
+            from tlbcheck.report.sarif import build
+        case ".xml":
+            from tlbcheck.report.junit import build
+        case ".md":
+            from tlbcheck.report.markdown import build
+        case _:
+            build = to_json
+    return build
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """What ``--json`` prints, and a ``.json`` file holds."""
+    return json.dumps(document) + "\n"
+
+
+def _traces(document: Mapping[str, Any], path: Path) -> list[str]:
+    """A trace a file: the first is FILE, the others FILE with a number."""
+    from tlbcheck.report import itf
+
+    results = [*(document.get("results") or []), *((document.get("verdicts") or {}).get("after") or [])]
+    found = [(e, v) for e in results for v in told(e)]
+    if not found:
+        return [f"{path}: not written, since nothing is violated"]
+    said = []
+    for i, (e, v) in enumerate(found, 1):
+        file = path if i == 1 else path.with_name(f"{path.name.removesuffix(_TRACES_ONLY)}-{i}{_TRACES_ONLY}")
+        _put(file, itf.build(e, v, facts_of(document, e)))
+        said.append(f"wrote {file} ({e['model']}: {e['property']})")
+    return said
+
+
+def _put(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,130 @@
+"""SARIF 2.1.0, for code scanning: one result for each violation, one threadFlow for each CPU.
+
+Undecided properties are notifications of the tool, since they are no findings in the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from tlbcheck.report.judge import OK, UNDECIDED, status, told
+from tlbcheck.report.story import notes, sentence, what
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_CASE = ("caller", "old", "left", "new", "other_cr4")
+"""What tells cases apart for a fingerprint."""
+_MOST = 1000
+"""Locations of a threadFlow that code scanning keeps; of a longer run the last ones."""
+
+
+def build(document: Mapping[str, Any]) -> str:
+    """The result as a SARIF log of one run."""
+    facts = {n: f for m in document.get("models", {}).values() for n, f in m["properties"].items()}
+    facts |= {f["property"]: {"title": f["property"], "source": "", "clauses": {}} for f in document.get("findings", []) if f["property"] not in facts}
+    rules = list(facts)
+    results = list(_findings(document, rules) if document["command"] == "review" else _violations(document, rules))
+    driver = {"name": "tlbcheck", "version": document["tool"]["tlbcheck"], "rules": [_rule(n, facts[n]) for n in rules]}
+    errors = document.get("errors", [])
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [{"executionSuccessful": not errors, "toolExecutionNotifications": list(_notifications(document))}],
+        "results": results,
+    }
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
+
+
+def _rule(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    clauses = "; ".join(f"{n}: {t}" for n, t in facts["clauses"].items())
+    return {
+        "id": name,
+        "shortDescription": {"text": facts["title"]},
+        "fullDescription": {"text": f"{facts['title']}. What breaks it: {clauses}." if clauses else facts["title"]},
+        "help": {"text": f"{facts['title']}." + (f" Source: {facts['source']}." if facts["source"] else "")},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["security", "tlb"]},
+    }
+
+
+def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for error in document.get("errors", []):
+        yield {"level": "error", "message": {"text": f"{error['model']}: {error['message']}"}}
+    for e in document.get("results", []):
+        if status(e, document.get("expect", False)) == UNDECIDED:
+            yield {"level": "warning", "message": {"text": f"{e['model']}: {e['property']} is undecided ({e['verdict']}): {e['reason']}"}, "associatedRule": {"id": e["property"]}}
+
+
+def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for e in document["results"]:
+        if status(e, document.get("expect", False)) == OK:
+            continue
+        for v in told(e):
+            place = (v["blame"] or {}).get("place") or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
+            text = f"{e['model']}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
+            yield {
+                **_result(e["property"], rules, text, [e["model"], v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
+                "locations": [_location(place)] if place else [],
+                "codeFlows": _flows(v),
+                "properties": {"model": e["model"], "clause": v["clause"]},
+            }
+
+
+def _findings(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for f in document["findings"]:
+        text = f"{sentence(f['summary'])}" + (f" {sentence(f['harm'])}" if f["harm"] else "") + (f" To mend it: {f['fix']}." if f["fix"] else "")
+        v = f["violation"]
+        yield {
+            **_result(f["property"], rules, text, [f["clause"], f["kind"], *(str(v["case"].get(k)) for k in _CASE)]),
+            "locations": [_location(f)],
+            "codeFlows": _flows(v),
+            "properties": {"clause": f["clause"]},
+        }
+
+
+def _result(name: str, rules: Sequence[str], text: str, identity: Sequence[str]) -> dict[str, Any]:
+    """What every result has; ``identity`` is what makes it the same finding in the next run, whatever its line."""
+    mark = hashlib.sha256("\0".join([name, *identity]).encode()).hexdigest()[:32]
+    made: dict[str, Any] = {"ruleId": name, "kind": "fail", "level": "error", "message": {"text": text}, "partialFingerprints": {"primaryLocationLineHash": mark, "tlbcheck/v1": mark}}
+    return made | ({"ruleIndex": rules.index(name)} if name in rules else {})
+
+
+def _flows(v: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(v)}] if v["steps"] else []
+
+
+def _threads(v: Mapping[str, Any]) -> list[dict[str, Any]]:
+    numbered = list(enumerate(v["steps"], 1))
+    flows = []
+    for cpu in sorted({s["cpu"] for _, s in numbered}, key=lambda c: (c is None, c)):
+        name = "environment" if cpu is None else f"CPU{cpu}"
+        mine = [(i, s) for i, s in numbered if s["cpu"] == cpu][-_MOST:]
+        flows.append({"id": name, "message": {"text": name}, "locations": [_step(i, s, v) for i, s in mine]})
+    return flows
+
+
+def _step(i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
+    told = [text for _, text in notes(i, s, v)]
+    text = "; ".join([f"{s['actor']} {what(s)}", *told])
+    location: dict[str, Any] = {**(_location(s["source"][0]) if s["source"] else {}), "message": {"text": text}}
+    made: dict[str, Any] = {
+        "location": location,
+        "executionOrder": i,
+        "nestingLevel": max(len(s["source"]) - 1, 0),
+        "importance": "essential" if told or i == len(v["steps"]) else "important" if s["changes"] else "unimportant",
+    }
+    if s["source"]:
+        frames = [{"location": {**_location(at), "logicalLocations": [{"name": procedure, "kind": "function"}]}} for at, procedure in zip(s["source"], s["procedures"], strict=False)]
+        made["stack"] = {"frames": frames}
+    if s.get("after"):
+        made["state"] = {n: {"text": str(shown)} for n, (_, shown) in s["after"].items()}
+    return made
+
+
+def _location(place: Mapping[str, Any]) -> dict[str, Any]:
+    region = {k: n for k, n in (("startLine", place["line"]), ("startColumn", place.get("column", 0))) if n > 0}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": quote(place["file"].replace("\\", "/"))}}
+    return {"physicalLocation": physical | ({"region": region} if "startLine" in region else {})}

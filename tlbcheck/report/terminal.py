@@ -1,0 +1,176 @@
+"""What a person at a terminal sees: the verdicts, one run in lanes, and how to see more; at most a screen.
+
+Where output is piped, ``tlbcheck.cli`` prints the plain text in full instead.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlbcheck.report.escape import visible
+from tlbcheck.report.judge import reproduce, told, verdict
+from tlbcheck.report.lanes import Lanes, Row, lanes
+from tlbcheck.report.story import render, sentence
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_LANE, _MEMORY, _NUMBER = 30, 20, 6
+"""Columns of the screen below which a lane cannot be read."""
+_LEAST = 8
+"""Lines that a story has even on a very low screen."""
+_GAPS = 2
+"""Lines kept for saying how many steps are left out."""
+_STYLES = {"violated": "bold red", "proved": "green", "bounded": "yellow", "unknown": "yellow", "not-applicable": "dim"}
+_NOTES = {"+": "blue", "-": "green", "!": "red"}
+_LIFE = {"cached": ("│", "blue"), "stale": ("┃", "red")}
+
+
+def show(name: str, title: str, entries: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], *, expect: bool, stories: bool, full: bool) -> None:
+    """Print what was found of one model; ``stories``: with a run, ``full``: with all of them, and uncut."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text.assemble((visible(name), "bold"), f": {visible(title)}"))
+    for e in entries:
+        console.print(_verdict(e, expect, console.width, full))
+    found = [(e, v) for e in entries for v in told(e)]
+    if stories and not expect:
+        room = max(_LEAST, console.height - len(entries) - 6)
+        for e, v in found if full else found[:1]:
+            console.print()
+            for part in _story(console, e, v, facts, None if full else room):
+                console.print(part)
+        if full:
+            for line in _scope(entries[0]):
+                console.print(Text(visible(line), style="dim"))
+        console.print()
+        console.print(Text(visible(_more(entries, len(found), full)), style="dim"))
+
+
+def _verdict(e: Mapping[str, Any], expect: bool, width: int, full: bool) -> Text:
+    from rich.text import Text
+
+    line = Text.assemble(f"  {e['property']:<18} ", (f"{verdict(e):<14} ", _STYLES[e["verdict"]]), visible(e["reason"]))
+    if expect and e["expected"] not in (None, e["verdict"]):
+        line.append(f"   UNEXPECTED: the model declares {e['expected']}", style="bold red")
+    elif not full:
+        line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _more(entries: Sequence[Mapping[str, Any]], found: int, full: bool) -> str:
+    others = f"{found - 1} more violation{'s' if found > 2 else ''}, " if found > 1 else ""
+    more = "" if full else f"More: {others}scope and assumptions with --full. "
+    violated = [e for e in entries if e["verdict"] == "violated"]
+    return f"{more}A page: -o report.html. Reproduce: {reproduce(violated[:1] if violated else entries)}"
+
+
+def _scope(entry: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  scope: {', '.join(f'{n}: {v}' for n, v in entry['scope'].items())}"
+    for a in entry["assumptions"]:
+        yield f"  assumes: {a}"
+    if entry["unreached"]:
+        yield f"  never executed: {'; '.join(entry['unreached'])}"
+
+
+# -- a run
+
+
+def _story(console: Console, entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any], room: int | None) -> Iterator[Text | Table]:
+    from rich.text import Text
+
+    drawn = lanes(v, facts.get("variables", {}))
+    memory = any(r.memory or r.cpu is None for r in drawn.rows)
+    wide = console.width >= _NUMBER + _LANE * drawn.cpus + (_MEMORY if memory else 0)
+    if not wide or os.environ.get("NO_COLOR"):
+        yield Text(_cut(visible(render(entry["model"], entry["property"], v)).splitlines(), console.width, room))
+        return
+    head = [Text.assemble((f"{entry['property']} ({v['clause']})", "bold"), f": {visible(sentence(v['summary']))}")]
+    tail = [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
+    yield from head
+    taken = sum(math.ceil(len(t) / console.width) for t in (*head, *tail)) + 1
+    yield _table(drawn, memory, None if room is None else max(room - taken, _LEAST // 2), place=console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0))
+    yield from tail
+
+
+def _cut(lines: Sequence[str], width: int, room: int | None) -> str:
+    """The lines that fit: the beginning and, more of it, the end."""
+
+    def height(some: Sequence[str]) -> int:
+        return sum(max(1, math.ceil(len(line) / width)) for line in some)
+
+    if room is None or height(lines) <= room:
+        return "\n".join(lines)
+    first, last = list(lines[:2]), list[str]()
+    for line in reversed(lines[2:]):
+        if height([*first, line, *last]) + 1 > room:
+            break
+        last.insert(0, line)
+    return "\n".join([*first, f"  ... {len(lines) - len(first) - len(last)} lines, which --full shows", *last])
+
+
+def _table(drawn: Lanes, memory: bool, room: int | None, *, place: bool) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, expand=True, pad_edge=False, header_style="dim", padding=(0, 1))
+    table.add_column("#", justify="right", width=_NUMBER - 3)
+    for cpu in range(drawn.cpus):
+        table.add_column(f"CPU{cpu}", ratio=3, no_wrap=room is not None, overflow="ellipsis" if room is not None else "fold")
+    if memory:
+        table.add_column("memory", ratio=2, no_wrap=room is not None, overflow="ellipsis")
+    for part in _chosen(drawn.rows, room):
+        if isinstance(part, int):
+            table.add_row("", Text(f"... {part} step{'s' if part > 1 else ''}", style="dim"))
+            continue
+        cells = [_cell(part, cpu, place) for cpu in range(drawn.cpus)]
+        if memory:
+            cells.append(Text(visible("; ".join([*([f"{part.actor} {part.text}"] if part.cpu is None else []), *part.memory])), style="dim"))
+        table.add_row(Text(str(part.number), style="bold red" if part.last else ""), *cells)
+    return table
+
+
+def _cell(row: Row, cpu: int, place: bool) -> Text:
+    from rich.text import Text
+
+    mark, style = _LIFE.get(row.life.get(cpu, ""), (" ", ""))
+    cell = Text.assemble((mark, style), " ")
+    if row.cpu != cpu:
+        return cell
+    level = "" if row.level == "task" else f"[{row.level}] "
+    cell.append(visible(f"{level}{row.actor} "), style="bold")
+    cell.append(visible(row.text))
+    if place and row.place:
+        cell.append(visible(f"  {row.place}"), style="dim")
+    for sign, text in row.notes:
+        cell.append("\n")
+        cell.append_text(Text.assemble((mark, style), f" {sign} {visible(text)}", style=_NOTES[sign]))
+    return cell
+
+
+def _chosen(rows: Sequence[Row], room: int | None) -> list[Row | int]:
+    """The rows that fit, and in place of others how many they are: what happens to the entry and the end come first."""
+    cost = [1 + len(r.notes) for r in rows]
+    if room is None or sum(cost) <= room:
+        return list(rows)
+    order = [len(rows) - 1, *(i for i, r in enumerate(rows) if r.notes), 0, *range(len(rows) - 2, 0, -1)]
+    kept: set[int] = set()
+    for i in order:
+        if i not in kept and sum(cost[k] for k in kept) + cost[i] + _GAPS <= room:
+            kept.add(i)
+    made: list[Row | int] = []
+    for i, r in enumerate(rows):
+        if i in kept:
+            made.append(r)
+        elif made and isinstance(made[-1], int):
+            made[-1] += 1
+        else:
+            made.append(1)
+    return made
