@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: verify test lint mutants clean
+.PHONY: verify test lint mutants bench clean
 
 verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
@@ -12,13 +12,17 @@ test: $(SETUP)
 	$(BIN)/python -m pytest -n 2
 
 lint: $(SETUP)
-	$(BIN)/ruff check tlbcheck models properties tests
-	$(BIN)/mypy tlbcheck models properties tests
+	$(BIN)/ruff check tlbcheck models properties tests bench
+	$(BIN)/mypy tlbcheck models properties tests bench/run.py
 
 mutants: $(SETUP)
 	$(BIN)/python tests/mutants.py
 
-$(SETUP): pyproject.toml
+# cr3race beside every peer that is installed (apt-get install spin rumur berkeley-abc); make bench SIZES="S M" does these only.
+bench: $(SETUP)
+	$(BIN)/python bench/run.py $(if $(SIZES),--no-growth $(SIZES))
+
+$(SETUP): pyproject.toml hatch_build.py tlbcheck/engines/_search.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@

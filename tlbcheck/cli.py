@@ -81,12 +81,18 @@ def _progress(name: str) -> Callable[[int, int], None] | None:
 
 
 def _packed_progress(name: str) -> Callable[[Any], None] | None:
-    """The same line for searches of the literal caches."""
+    """The same line for searches of the literal caches, after what they will take."""
     if not sys.stderr.isatty():
         return None
+    beforehand: list[str] = []
 
     def show(p: Any) -> None:
+        if p.beforehand:
+            beforehand.append(p.beforehand)
         if p.seconds > 1:
+            if beforehand:
+                click.echo(f"\r\x1b[K{name}: {beforehand[-1]}", err=True)
+                beforehand.clear()
             where = f", depth {p.depth}, {p.queue:,} waiting" if p.depth is not None else ""
             click.echo(f"\r\x1b[K{name}: {p.states:,} states, {p.rate:,.0f} a second{where}, {p.bytes >> 20:,} MiB", nl=False, err=True)
 
@@ -269,10 +275,16 @@ def _check_number(n: int) -> _Checked:
     return _check_one(_JOBS[n])
 
 
+def _blame(*found: Any) -> Any:
+    """``blame_shown``, loaded when there is something to blame."""
+    from tlbcheck.blame import blame_shown
+
+    return blame_shown(*found)
+
+
 def _check_one(job: Any) -> _Checked:
     from dataclasses import replace
 
-    from tlbcheck.blame import blame_shown
     from tlbcheck.engines.run import ENGINES, Limits, check
     from tlbcheck.library import find_properties
     from tlbcheck.report.facts import model_facts
@@ -293,7 +305,7 @@ def _check_one(job: Any) -> _Checked:
             recheck=recheck,
             progress=_progress(model.name),
             packed_progress=_packed_progress(model.name),
-            meanwhile=blame_shown if told else None,
+            meanwhile=_blame if told else None,
         )
         entries = model_json(result, every_case=every_case, blame=result.blame)
         if certificates is not None:

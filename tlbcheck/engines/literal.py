@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from tlbcheck.engines.full import explore_full
@@ -13,8 +14,14 @@ from tlbcheck.system.transition_system import TransitionSystem
 LITERAL = ("full", "sets")
 _SMALL = 20_000
 """Up to so many states the search in Python has ended before tables would be made."""
-LARGE = 20_000
+_FEW = 16
+LARGE = 10_000
 """Control states after which tables are tried instead of Python, where an entry is tracked and no cases are told apart."""
+
+
+def suits_tables(system: TransitionSystem) -> bool:
+    """Whether a tracked entry may be searched by tables, and is better off: cases and infinite runs need the graph, and each entry is searched anew."""
+    return system.model.case is None and not system.liveness and len(list(itertools.islice(system.entries(), _FEW + 1))) <= _FEW
 
 
 def explore_literally(
@@ -54,7 +61,7 @@ def explore_tracked(system: TransitionSystem, *, max_states: int | None, max_byt
     whole = EngineResult("explicit", complete=True, bound=0, states=0, transitions=0, cached_entries=None)
     shortest: dict[tuple[str, str], Violation] = {}
     for entry in list(system.entries()) or [{}]:
-        left = None if max_states is None else max_states - (whole.states or 0)
+        left = None if max_states is None else max(1, max_states - (whole.states or 0))
         search = Packed(system, fills="saturated", tracked=entry, max_states=left, max_bytes=max_bytes, threads=threads, symmetry=symmetry, to_the_end=True, progress=progress)
         found = search.run()
         if not search.grounded:

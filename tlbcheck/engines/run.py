@@ -14,7 +14,7 @@ from typing import Any
 
 from tlbcheck.engines.child import Child, Unanswered
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.literal import LARGE, LITERAL, agree, explore_literally, explore_saturated, explore_tracked
+from tlbcheck.engines.literal import LARGE, LITERAL, agree, explore_literally, explore_saturated, explore_tracked, suits_tables
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
@@ -320,13 +320,9 @@ def check(
     return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs)
 
 
-def _tracked(
-    system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None
-) -> tuple[Tracked | None, EngineResult]:
+def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None) -> tuple[Tracked | None, EngineResult]:
     """The explicit engine, in Python; by tables where there are too many states for that, and then without a search to ask more of."""
-    # Cases and infinite runs need the graph, which tables do not keep.
-    tables = system.model.case is None and not system.liveness
-    limit = LARGE if tables and (limits.states is None or limits.states > LARGE) else limits.states
+    limit = LARGE if suits_tables(system) and (limits.states is None or limits.states > LARGE) else limits.states
     search = Tracked(system, limit=limit, progress=progress)
     found = search.run(interruptible=True)
     if found.complete or search.interrupted or limit == limits.states:

@@ -100,7 +100,7 @@ def confirm_slice(whole: TransitionSystem, small: TransitionSystem) -> None:
         for f, g in zip(whole.fills, small.fills, strict=False):
             yield f.when is g.when and same(f.updates, g.updates)
             yield gone.isdisjoint(n for e in (g.when, *g.updates.values()) for n in variables(e))
-        yield gone.isdisjoint(n for e in (*(b.when for b in small.invariants), *small.entry_initial.values()) for n in variables(e))
+        yield gone.isdisjoint(n for e in (*(b.when for b in (*small.invariants, *small.liveness)), *small.entry_initial.values()) for n in variables(e))
         yield same(whole.entry_initial, small.entry_initial) and gone.isdisjoint(small.cached.values())
 
     if not all(fine()):

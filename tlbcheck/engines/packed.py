@@ -1,0 +1,198 @@
+"""The literal caches, enumerated: every state packed in a key, successors by table lookup.
+
+For models too large for ``engines.full``, which it agrees with in every state and depth. No
+assumption about entries is made: fills are free choices and evictions happen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tlbcheck.engines import packed_search
+from tlbcheck.engines.ground import Ground, TooLarge, check_failed, ground
+from tlbcheck.engines.packed_search import DONE, OUT_OF_MEMORY, STATE_LIMIT, TOO_DEEP, VIOLATED, Native, Plain, Search
+from tlbcheck.engines.packed_tables import Tables
+from tlbcheck.engines.path import along, moves
+from tlbcheck.engines.symmetry import interchangeable
+from tlbcheck.engines.trace import EngineResult, Trace, Violation
+from tlbcheck.errors import InternalError
+from tlbcheck.system.slicing import slice_system
+from tlbcheck.system.transition_system import TransitionSystem
+
+_SLICE = 0.2
+"""Seconds between two looks at the keyboard."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is: ``queue`` states wait for their steps, ``bytes`` are what it takes. Sets have neither depth nor queue."""
+
+    states: int
+    depth: int | None
+    queue: int | None
+    seconds: float
+    bytes: int
+    beforehand: str = ""
+    """What the search will take, said before it begins."""
+
+    @property
+    def rate(self) -> float:
+        """States a second."""
+        return self.states / self.seconds if self.seconds else 0.0
+
+
+class Packed:
+    """Exploration of the literal caches of ``system``.
+
+    ``fills``: ``free`` or ``saturated``, as in ``engines.full``. With ``tracked``, of one entry alone. ``max_states`` and ``max_bytes`` stop it with verdict
+    ``unknown``; so does Ctrl-C. ``grounded`` says afterwards whether tables could be made at all. ``symmetry`` keeps one state of each orbit under exchanges of
+    interchangeable CPUs. Unless ``to_the_end``, it is over when all properties are violated. ``compiled=False`` asks for the loop in Python.
+    """
+
+    def __init__(
+        self,
+        system: TransitionSystem,
+        *,
+        fills: Literal["free", "saturated"] = "free",
+        tracked: Mapping[str, int] | None = None,
+        max_states: int | None = None,
+        max_bytes: int = 8 << 30,
+        threads: int = 1,
+        symmetry: bool = True,
+        to_the_end: bool = False,
+        compiled: bool = True,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.system, self.fills, self.tracked, self.symmetry, self.progress = system, fills, tracked, symmetry, progress
+        self.max_states, self.max_bytes, self.threads, self.to_the_end = max_states, max_bytes, threads, to_the_end
+        self.loop = Native if compiled and packed_search.library() is not None else Plain
+        self.began = time.perf_counter()
+        self.grounded = False
+        self.ended = packed_search.AGAIN
+
+    def run(self) -> EngineResult:
+        """Visit every state, or stop at a limit and say so. Raises ``InputError`` for a model that leaves its ranges."""
+        try:
+            g = ground(slice_system(self.system), self.fills, tracked=self.tracked)
+            self.tables = tables = Tables(g, interchangeable(g) if self.symmetry else ())
+        except TooLarge as error:
+            return EngineResult("full", complete=False, bound=-1, reason=f"the model is too large to be written as a table: {error}", seconds=time.perf_counter() - self.began)
+        self.grounded = True
+        goals = sorted({b.property for b in g.bads if b.property})
+        # The search may end when all properties are violated: none is left of which anything else is asked.
+        early = not self.to_the_end and len(goals) < 64 and set(goals) >= {q.name for q in self.system.properties if q.name not in self.system.not_applicable}
+        self.search: Search = self.loop(
+            tables,
+            [tables.key(s.state) for s in g.starts],
+            max_states=self.max_states or 1 << 62,
+            max_bytes=self.max_bytes,
+            threads=self.threads,
+            properties=[1 << goals.index(b.property) if early and b.property else 0 for b in g.bads],
+            symmetric=tables.symmetric,
+        )
+        try:
+            reason = self._search()
+            return self._result(g, reason)
+        finally:
+            self.search.close()
+
+    def _search(self) -> str:
+        """Search to the end; else why not."""
+        search = self.search
+        try:
+            if self.progress is not None:
+                self.progress(Progress(search.count, 0, search.count, 0.0, search.bytes, search.beforehand))
+            while True:
+                ended = search.run(_SLICE)
+                if self.progress is not None:
+                    queue = search.count - search.passes[-1][0]
+                    self.progress(Progress(search.count, search.depth, queue, time.perf_counter() - self.began, search.bytes))
+                self.ended = ended
+                if ended in (DONE, VIOLATED):
+                    return ""
+                if ended == OUT_OF_MEMORY:
+                    return f"stopped at the limit of {self.max_bytes >> 20:,} MiB with {search.count:,} states at depth {search.depth}"
+                if ended == STATE_LIMIT:
+                    return f"stopped at the limit of {self.max_states:,} states at depth {search.depth}"
+                if ended == TOO_DEEP:
+                    return f"stopped at depth {search.depth}"
+        except KeyboardInterrupt:
+            return f"interrupted with {search.count:,} states at depth {search.depth}"
+
+    def _result(self, g: Ground, reason: str) -> EngineResult:
+        search = self.search
+        steps = {row.step for row in (g.rows[i] for i in search.used_rows()) if row.step is not None}
+        fired: dict[tuple[str, str], int] = {}
+        for index in steps:
+            for event in self.system.steps[index].events:
+                fired[event.kind, event.name] = fired.get((event.kind, event.name), 0) + 1
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for i, (cube, depth) in enumerate(zip(g.bads, search.bad_depths, strict=True)):
+            if depth is not None:
+                key = (cube.property, cube.clause)
+                found[key] = min(found.get(key, (depth, i)), (depth, i))
+        for (name, clause), (_, i) in found.items():
+            if not name:
+                step = g.bads[i].step
+                assert step is not None
+                raise check_failed(next(c for c in self.system.steps[step].checks if c.message == clause))
+        states, transitions = search.whole
+        return EngineResult(
+            engine="full",
+            complete=not reason and self.ended == DONE,
+            bound=search.depth,
+            violations=[Violation(name, clause, (), depth, self._trace(g, i, depth)) for (name, clause), (depth, i) in sorted(found.items(), key=lambda f: f[1])],
+            states=states,
+            kept=search.count if self.tables.symmetric else None,
+            transitions=transitions,
+            seconds=time.perf_counter() - self.began,
+            fired=fired,
+            steps_fired=frozenset(steps),
+            reason=reason,
+        )
+
+    # -- traces
+
+    def _trace(self, g: Ground, bad: int, depth: int) -> Trace:
+        """A shortest run to ``bad``: the least state of the last layer, then the least before it, back to a start."""
+        cube = g.bads[bad]
+        first, last = self._layer(depth - (cube.step is not None))
+        key = self.search.least_bad(first, last, bad)
+        if key is None:
+            raise InternalError("the packed search lost a violation that it found")
+        keys = [key, *self._back(g, key, depth - (cube.step is not None))]
+        return along(self.system, moves(g, keys[::-1], cube, lambda state: self.canonical(self.tables.key(state))))
+
+    def _layer(self, depth: int) -> tuple[int, int]:
+        passes = [*self.search.passes, (self.search.closed, -1)]
+        mine = [i for i, (_, d) in enumerate(passes) if d == depth]
+        return passes[mine[0]][0], passes[mine[-1] + 1][0]
+
+    def _back(self, g: Ground, key: int, depth: int) -> Iterator[int]:
+        """The states before ``key``, last first: through its layer to one that a step made, and so on."""
+        starts = {self.canonical(self.tables.key(g.closed(s.state))) for s in g.starts}
+        passes = [*self.search.passes, (self.search.closed, -1)]
+        while True:
+            if depth == 0 and key in starts:
+                return
+            before = self.search.least_before(*self._layer(depth - 1), 1, key) if depth else None
+            if before is not None:
+                depth -= 1
+            else:
+                rounds = ((a, passes[i + 1][0]) for i, (a, d) in enumerate(passes) if d == depth)
+                before = next((k for a, b in rounds if (k := self.search.least_before(a, b, 0, key)) is not None), None)
+            if before is None:
+                raise InternalError("the packed search cannot rebuild a run that it found")
+            yield before
+            key = before
+
+    def canonical(self, key: int) -> int:
+        """The representative of a state's orbit."""
+        blocks = [self.tables.blocks[b] for b in self.tables.symmetric]
+        values = sorted((key >> b.shift) & (1 << b.bits) - 1 for b in blocks)
+        for b, x in zip(blocks, values, strict=True):
+            key = key & ~((1 << b.bits) - 1 << b.shift) | x << b.shift
+        return key
