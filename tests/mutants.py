@@ -106,7 +106,7 @@ class Verdicts:
 
 def verdicts(model: Model) -> Verdicts:
     """Explore ``model`` completely."""
-    properties = find_properties(None)
+    properties = find_properties(None, model)
     system = lower(model, properties)
     found = Tracked(system).run()
     said = []

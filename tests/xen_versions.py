@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tlbcheck.fit import Reading, fit
+from tlbcheck.fit import fit
+from tlbcheck.lang.harness import Reading
 from tlbcheck.lang.model import Model
 from tlbcheck.library import find_models, find_properties
 from tlbcheck.matrix import Row, matrix

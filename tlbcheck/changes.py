@@ -73,7 +73,7 @@ class Proposals:
 
     def misplaced(self) -> Iterator[Change]:
         """What is read before interrupts go off, read just after."""
-        flags = {i.flag.name for i in self.model.interrupts}
+        flags = {i.flag.name for i in self.model.interrupts if i.flag is not None}
         masked = next((s for s in self.body if isinstance(s, p.Do) and any(v.name in flags for v, _ in s.operation.effects)), None)
         if masked is None:
             return

@@ -19,7 +19,7 @@ from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, stat
 
 if TYPE_CHECKING:
     from tlbcheck.engines.run import ModelResult
-    from tlbcheck.fit import Reading
+    from tlbcheck.lang.harness import Reading
     from tlbcheck.lang.model import Model
 
 _WORST = (INTERNAL, USAGE, VIOLATED, UNDECIDED, OK)
@@ -138,7 +138,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def read(function: str, role: str, defines: Sequence[str], undefines: tuple[str, ...], profiles: tuple[Path, ...], assumed: tuple[str, ...], facts: Sequence[str], **more: Any) -> Any:
-        from tlbcheck.fit import Reading
+        from tlbcheck.lang.harness import Reading
 
         said = {}
         for fact in facts:

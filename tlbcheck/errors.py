@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _HOME = Path(__file__).resolve().parents[1]
 
 

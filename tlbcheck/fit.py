@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tlbcheck.c import CUnit, load_profile, read_unit
 from tlbcheck.c.text import Text, tokens_of
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.harness import Harness, Subject
+from tlbcheck.lang.harness import Harness, Reading, Subject
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.source import Source, read_source, read_text, source_of
 from tlbcheck.library import harnesses
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How C is to be read: what the options of the command line say.
-
-    ``undefines`` takes names out of the usual configuration; ``facts`` overrides what the source
-    seems to show of its code base.
-    """
-
-    function: str = ""
-    role: str = "switch"
-    defines: Mapping[str, str] = field(default_factory=dict)
-    undefines: tuple[str, ...] = ()
-    profiles: tuple[Path, ...] = ()
-    assume_no_tlb_effect: tuple[str, ...] = ()
-    facts: Mapping[str, bool] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "function": self.function,
-            "role": self.role,
-            "defines": dict(self.defines),
-            "undefines": list(self.undefines),
-            "profiles": [str(p) for p in self.profiles],
-            "assume_no_tlb_effect": list(self.assume_no_tlb_effect),
-            "facts": dict(self.facts),
-        }
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Reading:
-        return Reading(data["function"], data["role"], data["defines"], tuple(data["undefines"]), tuple(Path(p) for p in data["profiles"]), tuple(data["assume_no_tlb_effect"]), data["facts"])
 
 
 def harness_for(role: str) -> Harness:

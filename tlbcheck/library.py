@@ -19,7 +19,7 @@ from tlbcheck.lang.harness import Harness
 from tlbcheck.lang.model import Model, Property
 
 if TYPE_CHECKING:
-    from tlbcheck.fit import Reading
+    from tlbcheck.lang.harness import Reading
 
 CODE = (".c", ".h")
 """Endings of C files."""
@@ -153,7 +153,8 @@ def find_models(name: str, reading: Reading | None = None) -> list[Model]:
     A C file is read as ``reading`` says. Raises ``InputError`` naming what there is.
     """
     if Path(name).is_file() and Path(name).suffix in CODE:
-        from tlbcheck.fit import Reading, fit_file
+        from tlbcheck.fit import fit_file
+        from tlbcheck.lang.harness import Reading
 
         return [fit_file(Path(name), reading or Reading())]
     sized, _, variant = name.partition("@")
@@ -188,7 +189,9 @@ def _among(name: str) -> dict[str, Model]:
 
 
 def split_name(name: str) -> tuple[str, dict[str, int]]:
-    """``NAME:cpus=3,pages=2`` as a name and its numbers."""
+    """``NAME:cpus=3,pages=2`` as a name and its numbers; a path that exists is a name."""
+    if Path(name).exists():
+        return name, {}
     base, colon, given = name.partition(":")
     if not colon or "=" not in given:
         return name, {}

@@ -14,7 +14,8 @@ from typing import Any
 from tlbcheck.engines.run import ModelResult
 from tlbcheck.errors import InputError, Place
 from tlbcheck.faults import Faults, faults
-from tlbcheck.fit import Reading, facts_of, fit, fit_file, function_in, harness_for, unit_of
+from tlbcheck.fit import facts_of, fit, fit_file, function_in, harness_for, unit_of
+from tlbcheck.lang.harness import Reading
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.source import Source, read_text
 from tlbcheck.library import CODE

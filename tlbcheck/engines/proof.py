@@ -36,8 +36,10 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
     groups = sum(len(known) for known in search.reached.values()) if search is not None and search.finished else 0
     visited = Visited(search, circuit) if search is not None and 0 < groups <= MOST_GROUPS else None
     known: list[Cube] = []
+    in_range: list[Cube] = []
     left = []
-    for goal in sorted(circuit.goals, key=lambda g: (len(relations[g].latches), g)):
+    # That assignments stay in range is a part of what has to be shown for every property, so it comes first.
+    for goal in sorted(circuit.goals, key=lambda g: (g != RANGE, len(relations[g].latches), g)):
         try:
             if visited is None:
                 raise Reachable
@@ -45,7 +47,9 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
         except Reachable:
             left.append(goal)
         else:
-            prove(result, system, circuit, goal, needed(relations[goal], known), until)
+            cubes = needed(relations[goal], known)
+            in_range = cubes if goal == RANGE else in_range
+            prove(result, system, circuit, goal, [*cubes, *in_range], until)
     for goal in left:
         relation = Relation(circuit.circuit, goal)
         # What was closed for the last goal is never left by any run, whatever the goal.
@@ -55,7 +59,9 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
         elif outcome.run is not None:
             refute(result, circuit, goal, outcome.run)
         else:
-            prove(result, system, circuit, goal, outcome.never or [], until)
+            cubes = list(outcome.never or [])
+            in_range = cubes if goal == RANGE else in_range
+            prove(result, system, circuit, goal, [*cubes, *in_range], until)
     if RANGE in result.undecided:
         result.reason = result.undecided.pop(RANGE)
     result.seconds = time.perf_counter() - began

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +56,35 @@ class Harness:
     defines: Mapping[str, str]
     facts: tuple[Fact, ...]
     build: Callable[[Subject], Model]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How C is to be read: what the options of the command line say.
+
+    ``undefines`` takes names out of the usual configuration; ``facts`` overrides what the source
+    seems to show of its code base.
+    """
+
+    function: str = ""
+    role: str = "switch"
+    defines: Mapping[str, str] = field(default_factory=dict)
+    undefines: tuple[str, ...] = ()
+    profiles: tuple[Path, ...] = ()
+    assume_no_tlb_effect: tuple[str, ...] = ()
+    facts: Mapping[str, bool] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "function": self.function,
+            "role": self.role,
+            "defines": dict(self.defines),
+            "undefines": list(self.undefines),
+            "profiles": [str(p) for p in self.profiles],
+            "assume_no_tlb_effect": list(self.assume_no_tlb_effect),
+            "facts": dict(self.facts),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Reading:
+        return Reading(data["function"], data["role"], data["defines"], tuple(data["undefines"]), tuple(Path(p) for p in data["profiles"]), tuple(data["assume_no_tlb_effect"]), data["facts"])

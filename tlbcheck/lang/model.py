@@ -153,8 +153,8 @@ class Property:
     def eventually_not(self, clause: str, pending: Expr) -> None:
         """``pending`` (about one CPU, not its cache) must not hold for ever.
 
-        Only fair runs count: a CPU whose software can go on, or to which an interrupt can be
-        delivered, does so in the end.
+        Only fair runs count: a CPU whose software can go on all the time does so in the end, and
+        an interrupt that can be delivered again and again is (``engines.liveness``).
         """
         self._known(clause)
         self.liveness.append((clause, pending))
