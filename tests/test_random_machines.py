@@ -58,6 +58,10 @@ def explored(system: TransitionSystem) -> tuple[Tracked, Depths]:
     return search, depths(result)
 
 
+JUDGED = ("missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault")
+"""What these machines can do wrong; the library's other properties speak of roles that they lack."""
+
+
 def observe(spec: Spec, found: Depths, seen: Counter[str]) -> None:
     """Count what kind of model this is, so that a generator gone dull is noticed."""
     kinds = {
@@ -79,7 +83,6 @@ def observe(spec: Spec, found: Depths, seen: Counter[str]) -> None:
 
 def test_tracked_agrees_with_full_and_with_replay() -> None:
     seen: Counter[str] = Counter()
-    applicable: set[str] = set()
 
     @examples(300)
     @given(specs())
@@ -87,7 +90,6 @@ def test_tracked_agrees_with_full_and_with_replay() -> None:
         system = lowered(spec)
         search, found = explored(system)
         observe(spec, found, seen)
-        applicable.update(q.name for q in PROPERTIES if q.name not in system.not_applicable)
         # The slice as well, so that slicing is held against what it slices.
         assert found == depths(explore_full(slice_system(system), fills="saturated")), "tracked (left) and full (right) disagree"
         for name in found:
@@ -100,7 +102,7 @@ def test_tracked_agrees_with_full_and_with_replay() -> None:
     print(seen)
     assert share["a violation"] > 0.3
     assert share["missing-flush proved"] > 0.3
-    assert all(share.get(f"{name} violated", 0) > 0.02 for name in applicable), share
+    assert all(share.get(f"{name} violated", 0) > 0.02 for name in JUDGED), share
     assert all(0.35 < share[kind] < 0.75 for kind in ("interrupt", "PCIDs", "global entries")), share
 
 

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tlbcheck.cli import cli
+from tlbcheck.lang.harness import Reading
+from tlbcheck.review import read_review
 
 NAME = "xen/arch/x86/flushtlb.c"
 RIGHT = """\
@@ -152,12 +154,13 @@ def test_a_patch_that_does_not_fit_is_rebuilt_and_said_to_be(tmp_path: Path, tre
     assert any("rebuilt from the hunks" in u["text"] for u in made["unseen"])  # type: ignore[attr-defined]
 
 
-def test_what_the_code_base_knew_it_still_knows(tmp_path: Path) -> None:
-    """A patch that takes all mention of PCIDs away does not take them out of the environment."""
+def test_what_the_code_base_knew_it_still_knows() -> None:
+    """A patch that takes all mention of PCIDs away does not take them out of the environment that it is judged in."""
     old = RIGHT.replace("    post_flush(0);\n", "    if ( cr4 & X86_CR4_PCIDE )\n        invpcid_flush_all_nonglobals();\n\n    post_flush(0);\n")
-    made, status = review(tmp_path, diff(old, RIGHT, 40))
-    assert status == 1
-    assert any("knows PCIDs" in a for a in made["assumptions"])  # type: ignore[attr-defined]
+    made = read_review(diff(old, RIGHT, 40), "some.diff", Reading())
+    assert made.after.model is not None and any("knows PCIDs" in a for a in made.after.model.assumptions)
+    made = read_review(diff(RIGHT, WRONG, 40), "some.diff", Reading())
+    assert made.after.model is not None and any("knows no PCIDs" in a for a in made.after.model.assumptions)
 
 
 def test_the_mail_format(tmp_path: Path) -> None:
@@ -205,7 +208,7 @@ def test_what_cannot_be_reviewed_is_one_line(tmp_path: Path, text: str, said: st
 def test_the_seed_mail() -> None:
     """xen.md 1.4: the four faults of write_cr3_cr4, at the lines of the mail that hold them, all introduced by the patch."""
     lines = SEED.read_text().split("\n")
-    result = run("review", str(SEED), "--json")
+    result = run("review", str(SEED), "--json", "--engine", "explicit")
     assert result.exit_code == 1
     made = json.loads(result.stdout)
     assert made["function"] == "write_cr3_cr4"

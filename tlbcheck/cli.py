@@ -114,6 +114,8 @@ _OUTPUTS = click.option(
     help="Write a report too: .html, .json, .itf.json, .sarif, .xml (JUnit) or .md; repeatable.",
 )
 _FULL = click.option("--full", is_flag=True, help="On a terminal, show everything instead of a screenful.")
+_BRIEFLY = 10.0
+"""Seconds in which engines confirm what enumeration has decided, where many models are compared with what they declare."""
 _ENGINE = click.option(
     "--engine",
     "engines",
@@ -209,7 +211,14 @@ def verify(
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
     at_a_time = min(jobs, max(1, len(chosen)))
-    limits = {"seconds": timeout, "memory": (max_memory or 8192) << 20, "states": max_states, "threads": max(1, (os.cpu_count() or 1) // at_a_time), "symmetry": symmetry}
+    limits: dict[str, Any] = {
+        "seconds": timeout,
+        "memory": (max_memory or 8192) << 20,
+        "states": max_states,
+        "threads": max(1, (os.cpu_count() or 1) // at_a_time),
+        "symmetry": symmetry,
+        **({"confirming": _BRIEFLY} if expect else {}),
+    }
     jobs_ = [(m, property_names, every_case, not expect, recheck, depth, processor, limits, engines, certificates) for m in chosen]
     results: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}

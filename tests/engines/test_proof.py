@@ -191,7 +191,7 @@ def test_fault_a_depth_that_is_one_off(monkeypatch: pytest.MonkeyPatch) -> None:
     seeded(monkeypatch, proof, "refute", longer)
     model = find_models(BROKEN)[0]
     with pytest.raises(InternalError, match="at depth"):
-        check(model, find_properties(["switch-lands"], model), engines=("explicit", "pdr"), cases=False)
+        check(model, find_properties(["switch-lands"], model), engines=("explicit", "pdr"))
 
 
 def test_fault_a_solver_answer_flipped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ class CUnit:
             found |= dict.fromkeys(read.notes)
             first, last = read.segment.lines
             if read.segment.origin is self.own:
-                found |= {f"{g.text} ({g.place})": None for g in self.source.gaps if first < g.before <= last}
+                found |= {f"{g.text} ({g.place})": None for g in self.source.gaps if first < g.before <= last + (g.before >= len(self.source.lines))}
             wanted = set(read.depends)
             for group in self.preprocessor.groups:
                 a, b = read.segment.tokens[0].start, read.segment.tokens[-1].end

@@ -6,6 +6,7 @@ violation speaks of, with saturated fills, as the tracked engine tells it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -55,9 +56,8 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
     """The trace of a run from its start through ``moves``."""
     first, entry = moves[0], dict(moves[-1].entry)
     start = system.initial[first.step or 0]
-    control = {v.name: first.values.get(v.name, (v.domain or (0,))[0]) if v.name in system.rigid else v.initial for v in system.control}
     chosen = _named(start, first.chosen)
-    control = _after(start, control, chosen)
+    control = _started(system, start, chosen, first.values)
     state = _filled(system, control, {v.name: int(evaluate(e, control | entry)) if entry and (e := system.entry_initial.get(v.name)) is not None else 0 for v in system.entry_variables}, entry)
     trace = [state]
     steps = []
@@ -71,6 +71,20 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
         trace.append(_filled(system, _after(step, before.control, choices), moved, entry))
         steps.append(TraceStep(step, choices, trace[-1]))
     return Trace(start, chosen, trace[0], entry, tuple(steps))
+
+
+def _started(system: TransitionSystem, start: Step, chosen: Mapping[str, int], values: Mapping[str, int]) -> dict[str, int]:
+    """The first state: ``values`` are known, and what no later step reads is as the start needs it."""
+    rigid = [v for v in system.control if v.name in system.rigid]
+    domains = [(values[v.name],) if v.name in values else v.domain or v.type.values() for v in rigid]
+    fixed = {v.name: v.initial for v in system.control}
+    for given in itertools.product(*domains):
+        control = fixed | {v.name: x for v, x in zip(rigid, given, strict=True)}
+        if evaluate(start.guard, {**control, **chosen}):
+            after = _after(start, control, chosen)
+            if all(after[n] == x for n, x in values.items() if n in after):
+                return after
+    raise InternalError("a run that an engine found has no start")
 
 
 def _named(step: Step, chosen: Sequence[int]) -> dict[str, int]:

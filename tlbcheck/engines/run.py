@@ -35,8 +35,6 @@ _CROSS_CHECK = 10
 """How deep the bounded search looks where every property is proved by enumeration and by an
 invariant: deeper than any shortest violation of the library's models, to show that it, too, sees
 runs as the others do. It cannot confirm a proof, and would take nearly all of the time."""
-_PROVING = 60.0
-"""Seconds for the proof engine where the explicit engine has decided everything already."""
 _PROPOSING = 50_000
 """Control states that the proof engine, used alone, enumerates to get proposals."""
 _DECIDED = ("not-applicable", "violated", "proved", "bounded", "unknown")
@@ -49,10 +47,12 @@ class Limits:
     """``seconds`` and ``memory`` (bytes) bound each child process; ``states`` the states of engines that enumerate.
 
     ``memory`` bounds these too. They use so many ``threads``; ``symmetry`` lets them keep one of
-    several states that differ in the order of interchangeable CPUs only.
+    several states that differ in the order of interchangeable CPUs only. Once enumeration has decided
+    everything, each other engine gets ``confirming`` seconds more.
     """
 
     seconds: float = 600.0
+    confirming: float = 30.0
     memory: int = 8 << 30
     states: int | None = None
     threads: int = 1
@@ -200,18 +200,22 @@ class BoundedChild(EngineChild):
     """The bounded search. It goes on until it is told how deep to look, at most to ``bound``."""
 
     def __init__(self, system: TransitionSystem, bound: int, limits: Limits) -> None:
-        self.stop = stop = multiprocessing.get_context("fork").Value("i", bound, lock=False)
+        context = multiprocessing.get_context("fork")
+        self.stop = stop = context.Value("i", bound, lock=False)
+        self.until = until = context.Value("d", float("inf"), lock=False)
 
         def work(small: TransitionSystem) -> EngineResult:
             from tlbcheck.engines.bmc import Bounded
 
-            return Bounded(small).run(_DEEPEST, stop=lambda: int(stop.value))
+            return Bounded(small).run(_DEEPEST, stop=lambda: int(stop.value) if time.monotonic() < until.value else -1)
 
         super().__init__("bmc", system, work, limits)
 
-    def stop_at(self, depth: int) -> None:
-        """How deep to search after all: as deep as another engine's violations, where there are any."""
+    def stop_at(self, depth: int, seconds: float) -> None:
+        """How deep to search after all: as deep as another engine's violations, where there are any, or for ``seconds``."""
         self.stop.value = depth
+        self.until.value = time.monotonic() + seconds
+        self.child.hurry(2 * seconds)
 
     def result(self) -> EngineResult:
         made = super().result()
@@ -220,7 +224,7 @@ class BoundedChild(EngineChild):
         return made
 
 
-def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, limits: Limits) -> EngineChild:
+def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, limits: Limits, skipped: frozenset[str]) -> EngineChild:
     def work(small: TransitionSystem) -> EngineResult:
         if name == "abc":
             from tlbcheck.engines.abc import run_abc
@@ -232,9 +236,9 @@ def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, li
         if found is None:
             found = Tracked(small, limit=limits.states or _PROPOSING)
             found.run()
-        return unbounded(small, found if found.finished else None, seconds)
+        return unbounded(small, found if found.finished else None, seconds, skipped)
 
-    seconds = limits.seconds if search is None or not search.finished else min(limits.seconds, _PROVING)
+    seconds = limits.seconds if search is None or not search.finished else min(limits.seconds, limits.confirming)
     return EngineChild(name, system, work, limits)
 
 
@@ -291,8 +295,10 @@ def check(
             search, explicit = _tracked(system, limits, progress, packed_progress)
             if child is not None and explicit.complete:
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
-                child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound)
-        provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines]
+                child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound, limits.confirming)
+        # Where only verdicts are wanted, a run that was found and will be replayed needs no second finder.
+        skipped = frozenset() if cases or explicit is None or not explicit.complete else frozenset(v.property for v in explicit.violations)
+        provers += [_proof_child(n, system, search, limits, skipped) for n in (*ENGINES[2:], *OPTIONAL) if n in engines]
         if search is None and explicit is not None:
             for v in explicit.violations:
                 confirm(system, v, "explicit")
@@ -453,7 +459,7 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> Non
 def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyResult:
     if q.name in system.not_applicable:
         return PropertyResult(q, "not-applicable", system.not_applicable[q.name], {})
-    said = {r.engine: _said(r, q.name) for r in results}
+    said = {r.engine: _said(r, q.name) for r in results if q.name not in r.skipped}
     verdicts = [s["verdict"] for s in said.values()]
     verdict = next(v for v in ("violated", "proved", "bounded", "unknown") if v in verdicts)
     explicit = results[0] if results[0].states is not None else None

@@ -69,7 +69,8 @@ class EngineResult:
 
     ``complete``: every reachable state was visited, so that a property without a violation is
     proved; otherwise it holds up to ``bound`` steps. ``undecided`` gives, for properties that are
-    open all the same, the reason; ``invariants`` what was shown to be inductive. ``fired`` counts
+    open all the same, the reason; ``invariants`` what was shown to be inductive; ``skipped`` are those that
+    it was not asked about. ``fired`` counts
     events for vacuity. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
     """
 
@@ -78,6 +79,7 @@ class EngineResult:
     bound: int
     undecided: dict[str, str] = field(default_factory=dict)
     invariants: dict[str, Invariant] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
     violations: list[Violation] = field(default_factory=list)
     states: int | None = None
     kept: int | None = None
@@ -96,7 +98,7 @@ class EngineResult:
     def verdict(self, property_name: str) -> str:
         if self.shortest(property_name):
             return "violated"
-        if self.reason or property_name in self.undecided:
+        if self.reason or property_name in self.undecided or property_name in self.skipped:
             return "unknown"
         return "proved" if self.complete else "bounded"
 

@@ -110,6 +110,8 @@ def _plain(lines: Sequence[SourceLine], above: _Candidate, level: Level, old: in
     for candidate in _candidates(lines, above.index + 1, level, old + new + sum((old, new)) + 2):
         sign, _ = _signed(candidate.line)
         if sign == "\\":
+            if not _is_marker(last, candidate):
+                return None
             body.append(candidate)
         elif old == new == 0:
             return body if _may_follow(last, candidate) else None
@@ -132,6 +134,11 @@ def _may_follow(last: _Candidate, after: _Candidate) -> bool:
     if text[0] in " +-\t":
         return False
     return not _wrapped(last, after) or text.startswith(("diff ", "Index: ", "Only in "))
+
+
+def _is_marker(last: _Candidate, line: _Candidate) -> bool:
+    """Whether a line that begins with a backslash can only say that the file ends without a newline: in English, or where no line was broken."""
+    return "newline" in line.line.text or not _wrapped(last, line)
 
 
 def _wrapped(last: _Candidate, after: _Candidate) -> bool:
@@ -206,7 +213,7 @@ def _options(last: _Candidate, line: _Candidate, level: Level, beside_comment: b
     """The readings of a line: (role, old lines, new lines, how far-fetched)."""
     sign, text = _signed(line.line)
     if sign == "\\":
-        return [("real", 0, 0, 0)]
+        return [("real", 0, 0, 0)] if _is_marker(last, line) else [("real", 0, 0, 0), ("rest", 0, 0, 0)]
     options = []
     if sign:
         options.append(("real", int(sign != "+"), int(sign != "-"), 0))
