@@ -9,7 +9,7 @@ verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(SETUP)
 	$(BIN)/ruff check tlbcheck models properties tests bench

@@ -219,3 +219,15 @@ def test_help_and_the_plugin_import_nothing_heavy(module: str) -> None:
     """design.md 7: neither --help nor the plugin loads z3, networkx or numba."""
     code = f"import sys, {module}; print([m for m in ('z3', 'networkx', 'numba', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("limit", [("--timeout", "0.02"), ("--max-memory", "16")], ids=["time", "memory"])
+def test_a_solver_that_comes_to_no_end_leaves_the_verdict_open(limit: tuple[str, str]) -> None:
+    """Out of time or memory: unknown, with the reason, exit status 3, and no process left behind."""
+    import multiprocessing
+
+    result = run("verify", "xen/before-pcid", "-p", "no-fault", "--engine", "pdr", "--json", *limit)
+    assert result.exit_code == 3, result.output
+    made = entry(json.loads(result.stdout), "no-fault")
+    assert made["verdict"] == "unknown" and made["engines"]["pdr"]["reason"]
+    assert not multiprocessing.active_children()

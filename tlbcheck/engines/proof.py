@@ -26,13 +26,13 @@ from tlbcheck.system.transition_system import TransitionSystem
 NAME = "pdr"
 
 
-def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float, skipped: frozenset[str] = frozenset()) -> EngineResult:
-    """Decide every property of ``system`` but those ``skipped``; ``search`` is a finished enumeration of it, if there is one."""
+def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) -> EngineResult:
+    """Decide every property of ``system``; ``search`` is a finished enumeration of it, if there is one."""
     began = time.perf_counter()
     until = began + seconds
-    result = EngineResult(NAME, complete=True, bound=0, skipped=skipped)
+    result = EngineResult(NAME, complete=True, bound=0)
     circuit = SystemCircuit(system)
-    relations = {g: Relation(circuit.circuit, g) for g in circuit.goals if g not in skipped}
+    relations = {g: Relation(circuit.circuit, g) for g in circuit.goals}
     groups = sum(len(known) for known in search.reached.values()) if search is not None and search.finished else 0
     visited = Visited(search, circuit) if search is not None and 0 < groups <= MOST_GROUPS else None
     known: list[Cube] = []

@@ -224,7 +224,7 @@ class BoundedChild(EngineChild):
         return made
 
 
-def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, limits: Limits, skipped: frozenset[str]) -> EngineChild:
+def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, limits: Limits) -> EngineChild:
     def work(small: TransitionSystem) -> EngineResult:
         if name == "abc":
             from tlbcheck.engines.abc import run_abc
@@ -236,7 +236,7 @@ def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, li
         if found is None:
             found = Tracked(small, limit=limits.states or _PROPOSING)
             found.run()
-        return unbounded(small, found if found.finished else None, seconds, skipped)
+        return unbounded(small, found if found.finished else None, seconds)
 
     seconds = limits.seconds if search is None or not search.finished else min(limits.seconds, limits.confirming)
     return EngineChild(name, system, work, limits)
@@ -296,9 +296,9 @@ def check(
             if child is not None and explicit.complete:
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
                 child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound, limits.confirming)
-        # Where only verdicts are wanted, a run that was found and will be replayed needs no second finder.
-        skipped = frozenset() if cases or explicit is None or not explicit.complete else frozenset(v.property for v in explicit.violations)
-        provers += [_proof_child(n, system, search, limits, skipped) for n in (*ENGINES[2:], *OPTIONAL) if n in engines]
+        # Where only verdicts are wanted, an invariant is sought for models that are clean; of a faulty one enumeration and its replayed runs are enough.
+        skipped = not cases and explicit is not None and explicit.complete and bool(explicit.violations)
+        provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines and not skipped]
         if search is None and explicit is not None:
             for v in explicit.violations:
                 confirm(system, v, "explicit")
@@ -459,7 +459,7 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> Non
 def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyResult:
     if q.name in system.not_applicable:
         return PropertyResult(q, "not-applicable", system.not_applicable[q.name], {})
-    said = {r.engine: _said(r, q.name) for r in results if q.name not in r.skipped}
+    said = {r.engine: _said(r, q.name) for r in results}
     verdicts = [s["verdict"] for s in said.values()]
     verdict = next(v for v in ("violated", "proved", "bounded", "unknown") if v in verdicts)
     explicit = results[0] if results[0].states is not None else None

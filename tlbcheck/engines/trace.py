@@ -69,8 +69,7 @@ class EngineResult:
 
     ``complete``: every reachable state was visited, so that a property without a violation is
     proved; otherwise it holds up to ``bound`` steps. ``undecided`` gives, for properties that are
-    open all the same, the reason; ``invariants`` what was shown to be inductive; ``skipped`` are those that
-    it was not asked about. ``fired`` counts
+    open all the same, the reason; ``invariants`` what was shown to be inductive. ``fired`` counts
     events for vacuity. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
     """
 
@@ -79,7 +78,6 @@ class EngineResult:
     bound: int
     undecided: dict[str, str] = field(default_factory=dict)
     invariants: dict[str, Invariant] = field(default_factory=dict)
-    skipped: frozenset[str] = frozenset()
     violations: list[Violation] = field(default_factory=list)
     states: int | None = None
     kept: int | None = None
@@ -98,7 +96,7 @@ class EngineResult:
     def verdict(self, property_name: str) -> str:
         if self.shortest(property_name):
             return "violated"
-        if self.reason or property_name in self.undecided or property_name in self.skipped:
+        if self.reason or property_name in self.undecided:
             return "unknown"
         return "proved" if self.complete else "bounded"
 
