@@ -112,6 +112,26 @@ def test_the_two_ways_out_of_an_unknown_call(file: Path, tmp_path: Path) -> None
     assert broken.exit_code == 2 and "mine.toml" in broken.stderr
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("static void load", "static void post_flush(u32 t)\n{\n    write_cr4(0);\n}\nstatic void load", "names write_cr4"),
+        ("static void load", "static const bool use_invpcid = false;\nstatic void load", ""),
+        ("    post_flush(0);", '    asm volatile ( "" : : "r" (cr4 &= ~X86_CR4_PGE) );\n    post_flush(0);', "operand of asm"),
+    ],
+    ids=["marker-that-acts", "value-that-nothing-reads", "asm-that-acts"],
+)
+def test_nothing_that_acts_is_left_unread(file: Path, old: str, new: str, said: str) -> None:
+    """What is taken for something else, or not named by an instruction, must not hide an effect."""
+    file.write_text(SWITCH.replace(old, new, 1))
+    result = run("matrix", str(file))
+    assert (result.exit_code == 2 and said in result.stderr) if said else result.exit_code in (0, 1)
+    if not said:
+        file.write_text(file.read_text().replace("    load(cr3);", "    if ( use_invpcid )\n        invpcid_flush_all();\n    load(cr3);"))
+        refused = run("matrix", str(file))
+        assert refused.exit_code == 2 and "gives use_invpcid a value" in refused.stderr
+
+
 @pytest.mark.parametrize("words", [("--fact", "pcid"), ("--fact", "colour=yes"), ("--role", "nothing")])
 def test_options_that_cannot_be_used(file: Path, words: tuple[str, str]) -> None:
     refused = run("matrix", str(file), *words)

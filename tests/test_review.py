@@ -163,6 +163,36 @@ def test_what_the_code_base_knew_it_still_knows() -> None:
     assert made.after.model is not None and any("knows no PCIDs" in a for a in made.after.model.assumptions)
 
 
+def test_a_series_is_judged_at_its_end(tmp_path: Path) -> None:
+    """A later patch that renames the file is followed; one that goes on from what the mail does not show is refused."""
+    first = RIGHT.replace("Also called", "Sometimes called")
+    renamed = diff(first, WRONG, 40).replace(f"b/{NAME}", "b/xen/arch/x86/tlbflush.c")
+    made, status = review(tmp_path, diff(RIGHT, first, 40) + renamed)
+    assert status == 1 and [e["property"] for e in made["introduces"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    file = tmp_path / "mail.txt"
+    file.write_text(diff(RIGHT, WRONG, 3) + diff(WRONG, WRONG.replace("return counter++;", "return ++counter;"), 3))
+    result = run("review", str(file))
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+
+
+def test_a_function_that_is_gone_is_undecided(tmp_path: Path) -> None:
+    gone = RIGHT[: RIGHT.index("void switch_cr3_cr4")] + RIGHT[RIGHT.index("int count(void)") :]
+    made, status = review(tmp_path, diff(RIGHT, gone, 40))
+    assert status == 3 and made["verdicts"]["after"] is None  # type: ignore[index]
+
+
+def test_the_switch_is_found_by_rank_not_by_order(tmp_path: Path) -> None:
+    """A helper of an older name in another file, or in the same one after a rename, is not taken for the switch."""
+    other = "void write_cr3(unsigned long cr3)\n{\n    asm volatile ( \"mov %0, %%cr3\" : : \"r\" (cr3) : \"memory\" );\n}\n"
+    text = diff(other, other.replace("cr3)\n{", "cr3)\n{\n")).replace(NAME, "xen/arch/x86/aaa.c") + diff(RIGHT, WRONG, 40)
+    made, status = review(tmp_path, text)
+    assert status == 1 and made["function"] == "switch_cr3_cr4" and len(made["findings"]) == 1  # type: ignore[arg-type]
+    file = tmp_path / "mail.txt"
+    file.write_text(diff(other + RIGHT, other + RIGHT.replace("switch_cr3_cr4", "set_cr3"), 60))
+    result = run("review", str(file))
+    assert result.exit_code == 2 and "two functions" in result.stderr
+
+
 def test_the_mail_format(tmp_path: Path) -> None:
     """A reply in 72 columns (quoted lines apart), each fault under its line."""
     result = run("review", "-", "--format", "mail", "--engine", "explicit", text=mailed(diff(RIGHT, WRONG, 40)))

@@ -467,7 +467,9 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
     if not as_json:
         click.echo(visible(as_mail(made) if shape == "mail" else render(made)))
     _write(made, outputs, as_json)
-    raise SystemExit(worst([status(e, False) for e in made["verdicts"]["after"] or made["verdicts"]["before"] or []]))
+    after = made["verdicts"]["after"]
+    # A function that cannot be seen after the patch is undecided, however clean it was before.
+    raise SystemExit(UNDECIDED if after is None else worst([status(e, False) for e in after]))
 
 
 @cli.command("list", epilog="Example: tlbcheck list --json")

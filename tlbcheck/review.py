@@ -7,14 +7,14 @@ hunks, and what the mail does not show is said. The patches of a mailbox count a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tlbcheck.engines.run import ModelResult
 from tlbcheck.errors import InputError, Place
 from tlbcheck.faults import Faults, faults
-from tlbcheck.fit import facts_of, fit, fit_file, function_in, harness_for, unit_of
+from tlbcheck.fit import facts_of, fit, fit_file, harness_for, unit_of
 from tlbcheck.lang.harness import Reading
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.source import Source, read_text
@@ -89,8 +89,7 @@ def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None
     if tree is not None:
         tree.check()
     before, after, unseen = _sides(patches, tree)
-    _find(before, reading)
-    _find(after, reading)
+    _find(before, after, reading)
     if after.source is None and before.source is None:
         raise _nothing(patches, file, reading, unseen)
     # What the code base knew before, it knows afterwards, even where the patch takes all mention of it away.
@@ -98,7 +97,7 @@ def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None
     for side, name, facts in ((before, "before", frozenset[str]()), (after, "after", known)):
         if side.source is not None:
             origin = {"kind": "review", "file": file, "side": name, "tree": str(tree.path) if tree else "", "revision": tree.revision if tree else "", "reading": reading.as_json()}
-            side.model = fit(side.source, reading, name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin)
+            side.model = fit(side.source, replace(reading, function=side.function), name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin)
     return Review(patches, file, before, after, unseen)
 
 
@@ -118,47 +117,86 @@ def model_again(origin: Mapping[str, Any]) -> Model:
 
 
 def _sides(patches: Sequence[Patch], tree: Tree | None) -> tuple[Side, Side, list[Unseen]]:
-    """Every C file that the patches touch, as it was before the first and is after the last of them."""
+    """Every C file that the patches touch, as it was before the first and is after the last of them.
+
+    Raises ``InputError`` where a later patch of a series goes on from what the mail does not show.
+    """
     first: dict[str, Source | None] = {}
     last: dict[str, Source | None] = {}
     unseen = [Unseen(r.text, r.place) for p in patches for r in p.remarks]
-    for patch in patches:
-        for part in patch.files:
-            if not part.name.endswith(CODE):
-                continue
-            unseen += [Unseen(d.text, d.place) for h in part.hunks for d in h.doubts]
-            old, new, said = _versions(part, last.get(part.old_name or part.name), tree)
+    for part in (part for patch in patches for part in patch.files):
+        old_name = part.old_name or part.name
+        if not part.name.endswith(CODE) and not old_name.endswith(CODE):
+            continue
+        unseen += [Unseen(d.text, d.place) for h in part.hunks for d in h.doubts]
+        if old_name in last:
+            current = last[old_name]
+            if current is None or any(0 < g.before < len(current.lines) for g in current.gaps):
+                raise InputError(
+                    f"{old_name} is patched more than once, and its text in between is not in the mail",
+                    place=part.place,
+                    hint="give the tree (--tree DIR), or review the patches one by one",
+                )
+            new: Source | None = _applied(part, current)
+        else:
+            first[old_name], new, said = _versions(part, tree)
             unseen += said
-            first.setdefault(part.name, old)
-            last[part.name] = new
+        if part.new_name != old_name and not part.copied:
+            last[old_name] = None
+        last[part.name] = new if part.new_name is not None else None
     return Side(seen=[s for s in first.values() if s]), Side(seen=[s for s in last.values() if s]), unseen
 
 
-def _versions(part: FilePatch, current: Source | None, tree: Tree | None) -> tuple[Source | None, Source | None, list[Unseen]]:
-    """A file before and after one patch."""
+def _applied(part: FilePatch, current: Source) -> Source:
+    """A later patch of a series on what the ones before it left; what was not seen around it stays unseen."""
+    made = apply(part, current)
+    return replace(made, gaps=tuple(replace(g, before=len(made.lines) if g.before else 0) for g in current.gaps))
+
+
+def _versions(part: FilePatch, tree: Tree | None) -> tuple[Source | None, Source | None, list[Unseen]]:
+    """A file before and after the first patch that touches it."""
     said = []
-    old = current or (tree.read(part.old_name) if tree and part.old_name else None)
-    if old is not None and not old.gaps:
+    old = tree.read(part.old_name) if tree and part.old_name else None
+    if old is not None:
         try:
-            return old, apply(part, old), []
+            return old, apply(part, old) if part.new_name is not None else None, []
         except InputError as error:
             said.append(Unseen(f"{error.message}; its functions are rebuilt from the hunks", error.place or part.place))
-    elif tree is not None and part.old_name is not None and current is None:
+    elif tree is not None and part.old_name is not None:
         said.append(Unseen(f"the tree has no {part.old_name}; its functions are rebuilt from the hunks", part.place))
     made = rebuild(part)
     said += [Unseen(p.error.message, p.error.place or part.place) for p in made.problems]
     return made.before, made.after, said
 
 
-def _find(side: Side, reading: Reading) -> None:
-    """The file of the side that defines the function of the role."""
+def _find(before: Side, after: Side, reading: Reading) -> None:
+    """The function of the role on both sides: of all files, under the name that comes first in the profile."""
     harness = harness_for(reading.role)
-    for source in side.seen:
-        if source.name.endswith(".c"):
-            function = function_in(unit_of(source, harness, reading), harness, reading)
-            if function is not None:
-                side.source, side.function = source, function
-                return
+    for side in (before, after):
+        units = [unit_of(s, harness, reading) for s in side.seen if s.name.endswith(".c")]
+        names = [reading.function] if reading.function else list(units[0].profile.roles[harness.role].functions) if units else []
+        found = next(((u.source, n) for n in names for u in units if n in u.functions), None)
+        if found is not None:
+            side.source, side.function = found
+    if before.source is not None and after.source is not None and _two_functions(before, after, reading):
+        raise InputError(
+            f"before the patch the {reading.role} is {before.function} in {before.source.name}, after it {after.function} in {after.source.name}: these are two functions",
+            place=Place(after.source.name),
+            hint="say which one is meant: --function NAME",
+        )
+
+
+def _two_functions(before: Side, after: Side, reading: Reading) -> bool:
+    """Whether the sides' functions are two that the code after the patch, or before it, has at once."""
+    if before.function == after.function:
+        return False
+    harness = harness_for(reading.role)
+    return any(
+        name in unit_of(source, harness, reading).functions
+        for side, name in ((before, after.function), (after, before.function))
+        for source in side.seen
+        if source.name.endswith(".c")
+    )
 
 
 def _nothing(patches: Sequence[Patch], file: str, reading: Reading, unseen: Sequence[Unseen]) -> InputError:

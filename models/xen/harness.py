@@ -39,7 +39,8 @@ def build(subject: Subject) -> Model:
     procedure, assumed = _with_seen_end(subject)
     flags = {callers.PCID_EXISTS: PCID.name in subject.facts, callers.PV_EXISTS: PV.name in subject.facts}
     model = switch_model(subject.name, subject.title, procedure, source=procedure.place.file, flags=flags)
-    said = (*subject.assumptions, *assumed, *(f.text if f.name in subject.facts else f.otherwise for f in (PV, PCID)))
+    low = "root tables stand at low addresses, so that code which loses upper bits of CR3's address is not caught at it"
+    said = (*subject.assumptions, *assumed, low, *(f.text if f.name in subject.facts else f.otherwise for f in (PV, PCID)))
     return replace(model, expected={}, expected_source="", assumptions=(*said, *model.assumptions))
 
 

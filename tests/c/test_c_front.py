@@ -463,7 +463,7 @@ def test_a_role_finds_its_function_and_its_parameters(profile: Profile) -> None:
     runs = Run({}, [])
     runs.call(old.procedure(role="switch"), [7, 8])
     assert runs.did == [("MOV to CR3", 7)]
-    assert old.assumptions(old.procedure(role="switch")) == ("load_old does not take 'cr4', which its callers pass",)
+    assert old.assumptions(old.procedure(role="switch")) == ("parameter 'root' of load_old is taken for 'cr3'", "load_old does not take 'cr4', which its callers pass")
     with pytest.raises(InputError, match="parameter 'v' of load, of which nothing is known"):
         unit(profile, "void load(unsigned long *v, unsigned long cr3, unsigned long cr4) { if (v) out(cr3); }").procedure(role="switch")
     with pytest.raises(InputError, match="no function of role 'switch'"):

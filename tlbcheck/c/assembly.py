@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlbcheck.c.syntax import bare, part, text_of
+from tlbcheck.c.syntax import bare, part, text_of, walk
 from tlbcheck.c.values import UNSIGNED_LONG, VOID, Integer, Value, convert, unknown
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, const, eq, resize, var, word_op
@@ -32,6 +33,10 @@ class _Operand:
     output: bool
 
 
+_ACTING = frozenset({"assignment_expression", "update_expression", "compound_statement"})
+"""Each operand is computed once by the processor, but read here as often as the instructions name it."""
+
+
 def read_assembly(reader: Expressions, node: Node) -> Value:
     """Add what an ``asm`` statement does; it has no value."""
     return _Assembly(reader, node).read()
@@ -46,6 +51,8 @@ class _Assembly:
             for operand in [] if listed is None else listed.children_by_field_name("operand"):
                 symbol = operand.child_by_field_name("symbol")
                 name = "" if symbol is None else text_of(symbol)
+                if not side.startswith("output") and any(n.type in _ACTING for n, _ in walk(part(operand, "value"))):
+                    raise reader.refuse(operand, "an operand of asm that does something itself", "compute it in a statement before")
                 self.operands.append(_Operand(operand, name, _string(part(operand, "constraint")), part(operand, "value"), side.startswith("output")))
         self.found: dict[int, Value] = {}
 
@@ -55,6 +62,7 @@ class _Assembly:
             raise reader.refuse(node, "asm goto", _HINT)
         template = _string(part(node, "assembly_code"))
         code: list[int] = []
+        used: Counter[int] = Counter()
         for line in template.replace(";", "\n").replace("\\n", "\n").replace("\\t", " ").split("\n"):
             words = line.split(None, 1)
             if not words:
@@ -63,9 +71,13 @@ class _Assembly:
             if words[0] == ".byte":
                 code += self.bytes(operands)
                 continue
+            used.update(found[0] for o in operands if (found := self.operand(o.strip("()"))))
             self.instruction(words[0], operands)
         if code:
             self.coded(code)
+        for i, operand in enumerate(self.operands):
+            if not operand.output and used[i] != 1 and not code and any(n.type == "call_expression" for n, _ in walk(operand.value)):
+                raise reader.refuse(operand.node, "a call in an operand of asm that the instructions do not name once", "make it in a statement before")
         for i, operand in enumerate(self.operands):
             if operand.output:
                 value = self.found.get(i)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tlbcheck.c.expressions import Followed, Signature
@@ -23,6 +24,7 @@ from tlbcheck.lang.types import BOOL, Type, WordType
 if TYPE_CHECKING:
     from tree_sitter import Node
 
+_ASM = frozenset({"asm", "__asm__", "__asm"})
 _DEPTH = 32
 _FUNCTIONS = 500
 
@@ -66,7 +68,11 @@ class CUnit:
     own: Text
     types: dict[str, CType]
     damage: InputError | None = None
+    given_values: Mapping[str, Place] = field(default_factory=dict)
+    """Where the file itself gives a variable of its top level a value."""
     functions: dict[str, Place] = field(init=False)
+    acting: frozenset[str] = field(init=False)
+    """Functions of the profile that contain assembly."""
     _parsed: dict[str, tuple[Syntax, frozenset[Dependency]]] = field(default_factory=dict)
     _followed: dict[tuple[str, tuple[Type | None, ...]], Followed] = field(default_factory=dict)
     _fragments: dict[tuple[str, Place], list[Token]] = field(default_factory=dict)
@@ -75,6 +81,7 @@ class CUnit:
 
     def __post_init__(self) -> None:
         self.functions = {name: s.place for name, s in self.segments.items() if s.origin is self.own}
+        self.acting = frozenset(name for name, s in self.segments.items() if s.origin is not self.own and any(t.text in _ASM for t in s.tokens))
 
     # -- for the command line
 
@@ -155,7 +162,17 @@ class CUnit:
         return self.profile.calls.get(name)
 
     def variable(self, name: str) -> PlaceEntry | None:
+        given = self.given_values.get(name)
+        if given is not None and name in self.profile.places:
+            raise InputError(f"the file gives {name} a value, but the profile says what it means", place=given, hint="take the value out, or the entry out of the profile")
         return self.profile.places.get(name)
+
+    def stands_for(self, name: str, entry: CallEntry) -> None:
+        """Refuse to leave a function unread, as its entry asks, where it names something that acts on the machine."""
+        for t in self.segments[name].tokens:
+            other = self.profile.calls.get(t.text) if t.kind == "name" else None
+            if t.text in _ASM or t.text in self.acting or (other is not None and other is not entry and isinstance(other.meaning, p.Operation)):
+                raise InputError(f"{name} is not read, as the profile asks, but it names {t.text}", place=t.place, hint=f"give a profile without instead_of_definition for {name}")
 
     def defines(self, name: str) -> bool:
         return name in self.segments
@@ -261,6 +278,7 @@ class CUnit:
             chosen = by_name.get(own)
             if chosen is None and left and isinstance(type_, Integer):
                 chosen = left.pop(0)
+                notes.append(f"parameter '{own}' of {name} is taken for '{chosen.name}'")
             if chosen is not None and isinstance(chosen.type, WordType) and (not isinstance(type_, Integer) or type_.type != chosen.type):
                 raise InputError(f"parameter '{own}' of {name} is no {chosen.type}, which callers pass", place=self.functions[name], hint="declare it unsigned long")
             given.append(chosen)
@@ -317,6 +335,7 @@ def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | Non
     found: dict[str, Segment] = {}
     types: dict[str, CType] = {}
     damage = None
+    given: dict[str, Place] = {}
     ends_in_gap = any(g.before >= len(source.lines) for g in source.gaps)
     for tokens, closing in ((preprocessor.tokens[:before], False), (preprocessor.tokens[before:], ends_in_gap)):
         for segment in segments(tokens, closing):
@@ -326,8 +345,10 @@ def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | Non
                 segment.damage = InputError(f"there are two functions '{segment.name}'", place=segment.place, hint="the configuration may leave both in: give -D NAME")
             if segment.name:
                 found[segment.name] = segment
+            elif segment.origin is text:
+                given |= {t.text: t.place for t, after in pairwise(segment.tokens) if t.kind == "name" and after.text == "="}
     assumed = frozenset("".join(n.split()) for n in assume_no_tlb_effect)
-    return CUnit(source, profile, assumed, preprocessor, found, text, types, damage)
+    return CUnit(source, profile, assumed, preprocessor, found, text, types, damage, given)
 
 
 def _typedef(tokens: list[Token], types: dict[str, CType]) -> None:

@@ -150,7 +150,9 @@ def _headline(review: Mapping[str, Any]) -> Iterator[str]:
         yield f"{len(findings)} fault{'s' if len(findings) != 1 else ''} after the patch{said}."
         if review["together"]:
             yield "With all that is proposed below, every property holds: that was checked."
-    elif review["verdicts"]["after"] is not None and all(e["verdict"] == "proved" for e in review["verdicts"]["after"]):
+    elif review["verdicts"]["after"] is None:
+        yield f"{review['function']} cannot be seen after the patch (it is gone, or the mail does not show it): nothing is decided."
+    elif all(e["verdict"] == "proved" for e in review["verdicts"]["after"]):
         yield "Nothing is wrong with it after the patch."
     for what, text in (("fixes", "The patch fixes"), ("unexplained", "No single change was found for")):
         for g in review[what]:
