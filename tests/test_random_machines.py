@@ -84,7 +84,7 @@ def observe(spec: Spec, found: Depths, seen: Counter[str]) -> None:
 def test_tracked_agrees_with_full_and_with_replay() -> None:
     seen: Counter[str] = Counter()
 
-    @examples(300)
+    @examples(200)
     @given(specs())
     def check(spec: Spec) -> None:
         system = lowered(spec)
@@ -106,7 +106,7 @@ def test_tracked_agrees_with_full_and_with_replay() -> None:
     assert all(0.35 < share[kind] < 0.75 for kind in ("interrupt", "PCIDs", "global entries")), share
 
 
-@examples(50, 0.1)
+@examples(35, 0.1)
 @given(specs())
 def test_z3_agrees_with_tracked(spec: Spec) -> None:
     system = lowered(spec)
@@ -123,7 +123,7 @@ def test_free_fills_and_evictions_change_nothing() -> None:
     """H1 to H5 of x86-tlb.md 7.3, and that one entry is enough (T1 to T3), on literal caches."""
     seen: Counter[str] = Counter()
 
-    @examples(120, 0.4)
+    @examples(80, 0.4)
     @given(specs(few_entries=True))
     def check(spec: Spec) -> None:
         system = lowered(spec)

@@ -69,7 +69,7 @@ class CUnit:
     types: dict[str, CType]
     damage: InputError | None = None
     given_values: Mapping[str, Place] = field(default_factory=dict)
-    """Where the file itself gives a variable of its top level a value."""
+    """Where the file itself gives a constant of its top level its value."""
     functions: dict[str, Place] = field(init=False)
     acting: frozenset[str] = field(init=False)
     """Functions of the profile that contain assembly."""
@@ -164,7 +164,7 @@ class CUnit:
     def variable(self, name: str) -> PlaceEntry | None:
         given = self.given_values.get(name)
         if given is not None and name in self.profile.places:
-            raise InputError(f"the file gives {name} a value, but the profile says what it means", place=given, hint="take the value out, or the entry out of the profile")
+            raise InputError(f"the file gives the constant {name} a value, but the profile says what it means", place=given, hint="take the value out, or the entry out of the profile")
         return self.profile.places.get(name)
 
     def stands_for(self, name: str, entry: CallEntry) -> None:
@@ -345,7 +345,7 @@ def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | Non
                 segment.damage = InputError(f"there are two functions '{segment.name}'", place=segment.place, hint="the configuration may leave both in: give -D NAME")
             if segment.name:
                 found[segment.name] = segment
-            elif segment.origin is text:
+            elif segment.origin is text and any(t.text == "const" for t in segment.tokens):
                 given |= {t.text: t.place for t, after in pairwise(segment.tokens) if t.kind == "name" and after.text == "="}
     assumed = frozenset("".join(n.split()) for n in assume_no_tlb_effect)
     return CUnit(source, profile, assumed, preprocessor, found, text, types, damage, given)

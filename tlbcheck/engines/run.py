@@ -296,8 +296,8 @@ def check(
             if child is not None and explicit.complete:
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
                 child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound, limits.confirming)
-        # Where only verdicts are wanted, an invariant is sought for models that are clean; of a faulty one enumeration and its replayed runs are enough.
-        skipped = not cases and explicit is not None and explicit.complete and bool(explicit.violations)
+        # Where only verdicts are wanted, and no engines are named, an invariant is sought for models that are clean; of a faulty one enumeration and its replayed runs are enough.
+        skipped = not cases and tuple(engines) == ENGINES and explicit is not None and explicit.complete and bool(explicit.violations)
         provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines and not skipped]
         if search is None and explicit is not None:
             for v in explicit.violations:
