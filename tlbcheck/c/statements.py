@@ -191,6 +191,8 @@ class Statements(Expressions):
                 if not isinstance(type_, Integer) or declarator.type != "field_identifier" or (clause is not None and found is None):
                     raise self.refuse(member, f"the member '{self.syntax.source(member)}'", "structures on the stack are read if their members are integers")
                 bits = type_.width if found is None else found.value
+                if found is not None and (type_.signed or type_.width < 64):
+                    raise self.refuse(member, "a bit-field of a signed or narrower type, which C converts in its own way", "use one of unsigned 64 bits, or masks")
                 if not 0 < bits <= type_.width:
                     raise self.refuse(member, f"a member of {bits} bits", "it is wider than its type")
                 if found is None or offset // type_.width != (offset + bits - 1) // type_.width:
