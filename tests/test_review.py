@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tlbcheck.cli import cli
 from tlbcheck.lang.harness import Reading
+from tlbcheck.patch.tree import Tree
 from tlbcheck.review import read_review
 
 NAME = "xen/arch/x86/flushtlb.c"
@@ -79,7 +82,7 @@ def run(*words: str, text: str | None = None) -> Result:
     return CliRunner().invoke(cli, list(words), input=text, catch_exceptions=False)
 
 
-def review(tmp_path: Path, text: str, *words: str) -> tuple[dict[str, object], int]:
+def review(tmp_path: Path, text: str, *words: str) -> tuple[dict[str, Any], int]:
     file = tmp_path / "mail.txt"
     file.write_text(text)
     result = run("review", str(file), "--json", "--engine", "explicit", *words)
@@ -96,30 +99,30 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shape", [mailed, lambda d: quoted(mailed(d)), str], ids=["mail", "reply", "diff"])
-def test_a_fault_is_told_at_its_line_of_the_mail(tmp_path: Path, shape: object) -> None:
+def test_a_fault_is_told_at_its_line_of_the_mail(tmp_path: Path, shape: Callable[[str], str]) -> None:
     """However the patch is sent: the fault is introduced, its line is the mail's, and the fix was tried."""
-    text = shape(diff(RIGHT, WRONG, 40))  # type: ignore[operator]
+    text = shape(diff(RIGHT, WRONG, 40))
     made, status = review(tmp_path, text)
     assert status == 1
     findings = made["findings"]
-    assert isinstance(findings, list) and len(findings) == 1
+    assert len(findings) == 1
     assert findings[0]["introduced"] is True
     assert findings[0]["properties"] == ["switch-lands"]
     assert "write_cr3(cr3);" in text.split("\n")[findings[0]["line"] - 1]
     assert made["together"] is True
-    assert [e["property"] for e in made["introduces"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert [e["property"] for e in made["introduces"]] == ["switch-lands"]
     assert made["fixes"] == [] and made["leaves"] == []
 
 
 def test_what_the_patch_fixes_and_leaves(tmp_path: Path) -> None:
     made, status = review(tmp_path, diff(WRONG, RIGHT, 40))
     assert status == 0
-    assert [e["property"] for e in made["fixes"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert [e["property"] for e in made["fixes"]] == ["switch-lands"]
     assert made["findings"] == []
     made, status = review(tmp_path, diff(WRONG, WRONG.replace("is right", "is fine"), 40))
     assert status == 1
-    assert [e["property"] for e in made["leaves"]] == ["switch-lands"]  # type: ignore[attr-defined]
-    assert made["introduces"] == [] and made["findings"][0]["introduced"] is False  # type: ignore[index]
+    assert [e["property"] for e in made["leaves"]] == ["switch-lands"]
+    assert made["introduces"] == [] and made["findings"][0]["introduced"] is False
 
 
 def test_a_tree_shows_what_the_mail_does_not(tmp_path: Path, tree: Path) -> None:
@@ -128,7 +131,7 @@ def test_a_tree_shows_what_the_mail_does_not(tmp_path: Path, tree: Path) -> None
     made, status = review(tmp_path, text, "--tree", str(tree))
     assert status == 1
     assert made["rebuilt"] is False and made["unseen"] == []
-    place = made["findings"][0]  # type: ignore[index]
+    place = made["findings"][0]
     assert Path(place["file"]).name == "mail.txt" or "write_cr3(cr3);" in RIGHT.split("\n")[place["line"] - 1]
 
 
@@ -151,7 +154,7 @@ def test_a_patch_that_does_not_fit_is_rebuilt_and_said_to_be(tmp_path: Path, tre
     (tree / NAME).write_text(RIGHT.replace("write_cr3(cr3);", "write_cr3( cr3 );"))
     made, status = review(tmp_path, diff(RIGHT, WRONG, 40), "--tree", str(tree))
     assert status == 1
-    assert any("rebuilt from the hunks" in u["text"] for u in made["unseen"])  # type: ignore[attr-defined]
+    assert any("rebuilt from the hunks" in u["text"] for u in made["unseen"])
 
 
 def test_what_the_code_base_knew_it_still_knows() -> None:
@@ -163,30 +166,89 @@ def test_what_the_code_base_knew_it_still_knows() -> None:
     assert made.after.model is not None and any("knows no PCIDs" in a for a in made.after.model.assumptions)
 
 
+def test_names_that_other_files_have_anyway_show_no_pcids() -> None:
+    """A header that defines bits and helpers of PCIDs, of which guests know as well, does not say that the switch meets them."""
+    header = "#define X86_CR4_PCIDE 0x00020000\nstatic inline unsigned long cr3_pcid(unsigned long cr3) { return cr3 & X86_CR3_PCID_MASK; }\n"
+    other = diff(header, header + "#define OTHER 1\n").replace(NAME, "xen/include/asm-x86/processor.h")
+    made = read_review(other + diff(RIGHT, WRONG, 40), "some.diff", Reading())
+    assert made.after.model is not None and any("knows no PCIDs" in a for a in made.after.model.assumptions)
+    domain = diff("int a;\n", "#define PCID_PV_PRIV 0\n").replace(NAME, "xen/include/asm-x86/pv/domain.h")
+    made = read_review(domain + diff(RIGHT, WRONG, 40), "some.diff", Reading())
+    assert made.after.model is not None and any("code base knows PCIDs" in a for a in made.after.model.assumptions)
+
+
+def test_a_switch_that_takes_no_cr4(tmp_path: Path) -> None:
+    """Its callers ask for none: it is judged where CR4 is to stay as it is, which is said, and a CR4 that it changes is its fault."""
+    old = RIGHT.replace("(unsigned long cr3, unsigned long cr4)", "(unsigned long cr3)").replace("now;", "now, cr4 = read_cr4();").replace("switch_cr3_cr4", "switch_cr3")
+    made, status = review(tmp_path, diff(old, old.replace("now != cr4", "now == cr4"), 40))
+    assert status == 1 and {e["verdict"] for e in made["verdicts"]["before"]} == {"proved"}
+    assert [(e["property"], e["clause"]) for e in made["introduces"]] == [("switch-lands", "CR4")]
+    assert any("switch_cr3 takes no CR4" in a for a in made["assumptions"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    pre_flush();", "    pre_flush(), 0;", "writes no CR3, and lines of it are missing"),
+        ("    write_cr3(cr3);", "    write_cr3(cr3 + 0);", "does not turn interrupts off, and lines of it are missing"),
+        ("        write_cr4(now);", "        write_cr4(now + 0);", "is indented by 8 columns where 4 were expected"),
+        ("int count(void)", "int number(void)", "shows no function of role 'switch'"),
+    ],
+)
+def test_too_little_of_the_switch_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """The hunk shows a switch without what every switch does, a line that stands somewhere unknown, or nothing of the switch."""
+    file = tmp_path / "mail.txt"
+    heading = "int count(void)" if "count" in old else "void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)"
+    file.write_text(diff(RIGHT, RIGHT.replace(old, new), 1).replace(" @@\n", f" @@ {heading}\n"))
+    result = run("review", str(file))
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and said in result.stderr
+
+
 def test_a_series_is_judged_at_its_end(tmp_path: Path) -> None:
     """A later patch that renames the file is followed; one that goes on from what the mail does not show is refused."""
     first = RIGHT.replace("Also called", "Sometimes called")
     renamed = diff(first, WRONG, 40).replace(f"b/{NAME}", "b/xen/arch/x86/tlbflush.c")
     made, status = review(tmp_path, diff(RIGHT, first, 40) + renamed)
-    assert status == 1 and [e["property"] for e in made["introduces"]] == ["switch-lands"]  # type: ignore[attr-defined]
+    assert status == 1 and [e["property"] for e in made["introduces"]] == ["switch-lands"]
     file = tmp_path / "mail.txt"
     file.write_text(diff(RIGHT, WRONG, 3) + diff(WRONG, WRONG.replace("return counter++;", "return ++counter;"), 3))
     result = run("review", str(file))
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
 
 
+def test_the_code_after_a_patch_is_judged_alone_where_that_before_it_cannot_be_read(tmp_path: Path, tree: Path) -> None:
+    """The reason is said; which faults the patch introduces is not. Where the code after it cannot be read, nothing is judged."""
+    strange = RIGHT.replace("    pre_flush();", "    frobnicate(cr3);\n    pre_flush();")
+    made, status = review(tmp_path, diff(strange, WRONG, 40))
+    assert status == 1 and made["verdicts"]["before"] is None
+    assert [f["introduced"] for f in made["findings"]] == [None]
+    assert made["introduces"] == made["fixes"] == made["leaves"] == []
+    [said] = [u for u in made["unseen"] if "the code before the patch cannot be read" in u["text"]]
+    assert "'frobnicate' is not known" in said["text"]
+    broken = "#endif\n" + RIGHT
+    (tree / NAME).write_text(broken)
+    sides = read_review(diff(broken, WRONG, 3), "some.diff", Reading(), Tree(tree))
+    assert sides.before.model is None and sides.after.model is not None
+    gone = strange[: strange.index("void switch_cr3_cr4")] + strange[strange.index("int count(void)") :]
+    file = tmp_path / "mail.txt"
+    for text in (diff(RIGHT, strange, 40), diff(strange, gone, 40)):
+        file.write_text(text)
+        result = run("review", str(file))
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "frobnicate" in result.stderr
+
+
 def test_a_function_that_is_gone_is_undecided(tmp_path: Path) -> None:
     gone = RIGHT[: RIGHT.index("void switch_cr3_cr4")] + RIGHT[RIGHT.index("int count(void)") :]
     made, status = review(tmp_path, diff(RIGHT, gone, 40))
-    assert status == 3 and made["verdicts"]["after"] is None  # type: ignore[index]
+    assert status == 3 and made["verdicts"]["after"] is None
 
 
 def test_the_switch_is_found_by_rank_not_by_order(tmp_path: Path) -> None:
     """A helper of an older name in another file, or in the same one after a rename, is not taken for the switch."""
-    other = "void write_cr3(unsigned long cr3)\n{\n    asm volatile ( \"mov %0, %%cr3\" : : \"r\" (cr3) : \"memory\" );\n}\n"
+    other = 'void write_cr3(unsigned long cr3)\n{\n    asm volatile ( "mov %0, %%cr3" : : "r" (cr3) : "memory" );\n}\n'
     text = diff(other, other.replace("cr3)\n{", "cr3)\n{\n")).replace(NAME, "xen/arch/x86/aaa.c") + diff(RIGHT, WRONG, 40)
     made, status = review(tmp_path, text)
-    assert status == 1 and made["function"] == "switch_cr3_cr4" and len(made["findings"]) == 1  # type: ignore[arg-type]
+    assert status == 1 and made["function"] == "switch_cr3_cr4" and len(made["findings"]) == 1
     file = tmp_path / "mail.txt"
     file.write_text(diff(other + RIGHT, other + RIGHT.replace("switch_cr3_cr4", "set_cr3"), 60))
     result = run("review", str(file))

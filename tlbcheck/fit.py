@@ -57,25 +57,32 @@ def fit(source: Source, reading: Reading, *, name: str = "", evidence: Sequence[
         name=f"{name or source.name}:{function}",
         title=f"{function} as {name or source.name} has it",
         procedure=procedure,
-        facts=_facts(harness, [source, *evidence], reading) | facts,
+        facts=_facts(harness, source, evidence, reading) | facts,
         assumptions=unit.assumptions(procedure),
+        unseen=next((g.place for g in unit.gaps(procedure)), None),
         unseen_end=next((g.place for g in source.gaps if g.end_of == function), None),
+        ignores=unit.ignores(procedure),
     )
     return replace(harness.build(subject), origin=origin or {})
 
 
-def facts_of(sources: Sequence[Source], reading: Reading) -> frozenset[str]:
-    """The facts about a code base that its text shows."""
-    return _facts(harness_for(reading.role), sources, reading)
+def facts_of(source: Source | None, evidence: Sequence[Source], reading: Reading) -> frozenset[str]:
+    """The facts about a code base that its text shows: the file of the function, and others."""
+    return _facts(harness_for(reading.role), source, evidence, reading)
 
 
-def _facts(harness: Harness, sources: Sequence[Source], reading: Reading) -> frozenset[str]:
+def _facts(harness: Harness, source: Source | None, evidence: Sequence[Source], reading: Reading) -> frozenset[str]:
     unknown = [n for n in reading.facts if n not in {f.name for f in harness.facts}]
     if unknown:
         raise InputError(f"the environment has no fact '{unknown[0]}'", hint=f"it has: {', '.join(f.name for f in harness.facts)}")
-    words = {t.text for s in sources for line in tokens_of(Text(s)) for t in line if t.kind == "name"}
+    own = _names([source] if source is not None else [])
+    words = own | _names(evidence)
     defined = _defines(harness, reading)
-    return frozenset(f.name for f in harness.facts if reading.facts.get(f.name, f.define in defined or bool(words & f.identifiers)))
+    return frozenset(f.name for f in harness.facts if reading.facts.get(f.name, f.define in defined or bool(words & f.identifiers or own & f.own)))
+
+
+def _names(sources: Sequence[Source]) -> set[str]:
+    return {t.text for s in sources for line in tokens_of(Text(s)) for t in line if t.kind == "name"}
 
 
 def fit_file(path: Path, reading: Reading) -> Model:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tlbcheck.c import load_profile
 from tlbcheck.engines.run import ModelResult
 from tlbcheck.errors import InputError, Place
 from tlbcheck.faults import Faults, faults
@@ -71,12 +72,19 @@ Check = Callable[[Model], ModelResult]
 def review(text: str, file: str, reading: Reading, check: Check, tree: Tree | None = None) -> Review:
     """Read the patches in ``text`` (from ``file``) and check the function before and after them with ``check``.
 
-    Raises ``InputError`` if there is no patch, no function of the role in it, or for what cannot be read.
+    Raises ``InputError`` if there is no patch, no function of the role in it, or for what cannot be read of the code after it.
     """
     made = read_review(text, file, reading, tree)
-    for side in (made.before, made.after):
+
+    def judge(side: Side) -> None:
         if side.model is not None:
             side.result = check(side.model)
+
+    judge(made.after)
+    if (unread := _unless_unread(lambda: judge(made.before))) is not None:
+        if made.after.result is None:
+            raise unread
+        made.unseen.append(_not_told(unread, file))
     if made.after.result is not None:
         made.faults = faults(made.after.result)
     return made
@@ -89,16 +97,39 @@ def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None
     if tree is not None:
         tree.check()
     before, after, unseen = _sides(patches, tree)
-    _find(before, after, reading)
+    _find(after, reading)
+    unread = _unless_unread(lambda: _find(before, reading))
     if after.source is None and before.source is None:
-        raise _nothing(patches, file, reading, unseen)
+        raise unread or _nothing(patches, file, reading, unseen, tree)
+    _same_function(before, after, reading)
     # What the code base knew before, it knows afterwards, even where the patch takes all mention of it away.
-    known = facts_of(before.seen, reading)
-    for side, name, facts in ((before, "before", frozenset[str]()), (after, "after", known)):
+    known = facts_of(before.source, before.seen, reading)
+
+    def fitted(side: Side, name: str, facts: frozenset[str]) -> None:
         if side.source is not None:
             origin = {"kind": "review", "file": file, "side": name, "tree": str(tree.path) if tree else "", "revision": tree.revision if tree else "", "reading": reading.as_json()}
             side.model = fit(side.source, replace(reading, function=side.function), name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin)
+
+    fitted(after, "after", known)
+    unread = unread or _unless_unread(lambda: fitted(before, "before", frozenset()))
+    if unread is not None and after.model is None:
+        raise unread
+    if unread is not None:
+        unseen.append(_not_told(unread, file))
     return Review(patches, file, before, after, unseen)
+
+
+def _unless_unread(read: Callable[[], None]) -> InputError | None:
+    """Why the code before the patch cannot be read, if it cannot: what the patch makes of it can be judged all the same."""
+    try:
+        read()
+    except InputError as error:
+        return error
+    return None
+
+
+def _not_told(unread: InputError, file: str) -> Unseen:
+    return Unseen(f"the code before the patch cannot be read, so what the patch introduces is not told: {unread.message}", unread.place or Place(file))
 
 
 def model_again(origin: Mapping[str, Any]) -> Model:
@@ -169,15 +200,18 @@ def _versions(part: FilePatch, tree: Tree | None) -> tuple[Source | None, Source
     return made.before, made.after, said
 
 
-def _find(before: Side, after: Side, reading: Reading) -> None:
-    """The function of the role on both sides: of all files, under the name that comes first in the profile."""
+def _find(side: Side, reading: Reading) -> None:
+    """The function of the role on one side: of all files, under the name that comes first in the profile."""
     harness = harness_for(reading.role)
-    for side in (before, after):
-        units = [unit_of(s, harness, reading) for s in side.seen if s.name.endswith(".c")]
-        names = [reading.function] if reading.function else list(units[0].profile.roles[harness.role].functions) if units else []
-        found = next(((u.source, n) for n in names for u in units if n in u.functions), None)
-        if found is not None:
-            side.source, side.function = found
+    units = [unit_of(s, harness, reading) for s in side.seen if s.name.endswith(".c")]
+    names = [reading.function] if reading.function else list(units[0].profile.roles[harness.role].functions) if units else []
+    found = next(((u.source, n) for n in names for u in units if n in u.functions), None)
+    if found is not None:
+        side.source, side.function = found
+
+
+def _same_function(before: Side, after: Side, reading: Reading) -> None:
+    """Raises ``InputError`` if the sides' functions are two, not one under a new name."""
     if before.source is not None and after.source is not None and _two_functions(before, after, reading):
         raise InputError(
             f"before the patch the {reading.role} is {before.function} in {before.source.name}, after it {after.function} in {after.source.name}: these are two functions",
@@ -191,18 +225,17 @@ def _two_functions(before: Side, after: Side, reading: Reading) -> bool:
     if before.function == after.function:
         return False
     harness = harness_for(reading.role)
-    return any(
-        name in unit_of(source, harness, reading).functions
-        for side, name in ((before, after.function), (after, before.function))
-        for source in side.seen
-        if source.name.endswith(".c")
-    )
+    return any(name in unit_of(source, harness, reading).functions for side, name in ((before, after.function), (after, before.function)) for source in side.seen if source.name.endswith(".c"))
 
 
-def _nothing(patches: Sequence[Patch], file: str, reading: Reading, unseen: Sequence[Unseen]) -> InputError:
+def _nothing(patches: Sequence[Patch], file: str, reading: Reading, unseen: Sequence[Unseen], tree: Tree | None) -> InputError:
+    """Why there is nothing to judge: the hunks show too little of the function, or the patch is not about it."""
+    harness = harness_for(reading.role)
     wanted = reading.function or f"function of role '{reading.role}'"
+    other = "" if tree is not None else ", or give the tree with --tree DIR"
     for u in unseen:
-        if reading.function and u.text.startswith(reading.function):
-            return InputError(u.text, place=u.place)
+        for name in [reading.function] if reading.function else load_profile([harness.profile, *reading.profiles], harness.vocabulary).roles[harness.role].functions:
+            if u.text.startswith(f"{name} "):
+                return InputError(u.text, place=u.place, hint=f"give the tree with --tree DIR{' as it was before the patch' if tree is not None else ''}")
     count = sum(len(p.files) for p in patches)
-    return InputError(f"shows no {wanted} in the {count} file(s) that it patches", place=Place(file), hint="name it with --function NAME, or give the tree with --tree DIR")
+    return InputError(f"shows no {wanted} in the {count} file(s) that it patches", place=Place(file), hint=f"name it with --function NAME{other}")

@@ -122,8 +122,11 @@ def _root(mode: Mode, space: Space) -> Root:
 
 
 def address(root: Root) -> int:
-    """Physical address of a root table."""
-    return (list(Root).index(root) + 1) << 12
+    """Physical address of a root table: its number, once more in every three bits of CR3's address field.
+
+    So each bit is set for some roots and clear for others, and code that loses or sets any of them loads no root.
+    """
+    return (list(Root).index(root) + 1) * sum(1 << at for at in range(12, 52, 3)) & x86.X86_CR3_ADDR_MASK
 
 
 kind = _table("kind", [r[1] for r in _ROWS])
@@ -187,17 +190,20 @@ def _loaded(root: Expr) -> Expr:
     return eq(x86.ROOT_ADDRESS, lookup(root, addresses, U64))
 
 
-def _describe(entry: Mapping[str, int]) -> str:
-    page, root = list(Page)[entry["entry.page"]], list(Root)[entry["entry.root"]]
-    meaning = {
+def _show_page(page: int) -> str:
+    return {
         Page.shared: "a page of Xen's own",
         Page.user: "a guest user page",
         Page.kernel: "a guest kernel page",
         Page.perdomain: "a per-domain page",
         Page.self: "the linear self-map page",
-    }[page]
+    }[list(Page)[page]]
+
+
+def _describe(entry: Mapping[str, int]) -> str:
+    root = list(Root)[entry["entry.root"]]
     where = "idle's root" if root is Root.idle else f"the observed space's {root.name.removeprefix('observed_')} root"
-    return f"{meaning} walked from {where}, PCID {entry['entry.tag']}{', global' if entry['entry.global'] else ''}"
+    return f"{_show_page(entry['entry.page'])} walked from {where}, PCID {entry['entry.tag']}{', global' if entry['entry.global'] else ''}"
 
 
 TAGS = (PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI | PCID_PV_PRIV, PCID_PV_XPTI | PCID_PV_USER)
@@ -260,4 +266,11 @@ def _show_cr3(value: int) -> str:
     return f"{root} root, PCID {value & x86.X86_CR3_PCID_MASK}{noflush}"
 
 
-NOTATION = replace(x86.NOTATION, values={**x86.NOTATION.values, **dict.fromkeys(("cr3", "MOV to CR3.value", "CR3 value as an address.value"), _show_cr3)})
+NOTATION = replace(
+    x86.NOTATION,
+    values={
+        **x86.NOTATION.values,
+        **dict.fromkeys(("cr3", "MOV to CR3.value", "CR3 value as an address.value"), _show_cr3),
+        **dict.fromkeys(("INVLPG.page", "INVPCID 0.page", "write flush_va.value", "page goes.va"), _show_page),
+    },
+)

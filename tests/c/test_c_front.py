@@ -59,6 +59,7 @@ instead_of_definition = true
 reason = "the clock is a marker"
 [calls.count]
 effect = "none"
+names = true
 reason = "a counter"
 [calls.ASSERT]
 assert = true
@@ -75,6 +76,9 @@ reason = "it is always on"
 read = "in4()"
 effect = "none"
 reason = "a copy"
+[places."info()->copy"]
+read = "in4()"
+copies = "MOV to CR4"
 [places."->arch.cr3"]
 effect = "none"
 """
@@ -102,7 +106,8 @@ def unit(profile: Profile, text: str, **defines: str) -> CUnit:
 
 
 class _Returned(Exception):
-    pass
+    def __init__(self, value: int | None) -> None:
+        self.value = value
 
 
 class Run:
@@ -118,7 +123,7 @@ class Run:
         try:
             self.block(procedure.body, values)
         except _Returned as returned:
-            return returned.args[0]  # type: ignore[no-any-return]
+            return returned.value
         return None
 
     def block(self, statements: list[p.Statement], v: dict[str, int]) -> None:
@@ -287,6 +292,9 @@ def test_names_mean_what_the_profile_says(profile: Profile) -> None:
     assert run(profile, "info()->cr4 = a; out(info()->cr4);", 4, gives=[6]) == [("MOV from CR4",), ("MOV to CR3", 6)]
     assert run(profile, "ASSERT(a == 1); BUG_ON(b);", 2, 1) == [("assert", "a == 1"), ("assert", "not (b)")]
     assert run(profile, "count(in());") == [("MOV from CR3",)]
+    assert run(profile, "count(a_name_of_its_own);") == []
+    with pytest.raises(InputError, match="'a_name' is not known"):
+        run(profile, "count(a_name + 1);")
 
 
 def test_inline_assembly(profile: Profile) -> None:
@@ -340,7 +348,8 @@ def test_invlpg_takes_the_page_that_callers_pass(profile: Profile, text: str) ->
         ("out(1, 2);", "out takes 1 argument"),
         ("switch (a) { case 1: out(1); case 2: out(2); }", "a case that the one before it falls into"),
         ("unsigned long x = 1; while (a) { out(x); x = v; a = in(); }", "'v' is not known"),
-        ("out(sizeof(a));", "is not understood"),
+        ("out(sizeof(struct v));", "depends on 'sizeof"),
+        ("out(sizeof(option));", "depends on 'sizeof"),
         ("out(1.5);", "the number '1.5'"),
         ("ASSERT(a = 1);", "an assertion that changes something"),
         ("if (a { out(1); }", "closes nothing|is no C|never closed|do not match"),
@@ -352,6 +361,117 @@ def test_what_is_not_understood_is_refused_at_its_place(profile: Profile, body: 
         run(profile, body)
     assert caught.value.place is not None and caught.value.place.file == "test.c" and caught.value.place.line >= 3
     assert caught.value.hint
+
+
+def test_constants_of_enumerations(profile: Profile) -> None:
+    """Given values, counted ones, and the sizes of integer types; a configuration that decided one is said."""
+    text = """
+#define THIRD 7 + SECOND
+enum { FIRST, SECOND, };
+typedef enum kind { NONE = -1, SOME, MANY = THIRD, MORE, /* and */ LAST = MORE | 1UL << 4 } kind_t;
+#ifdef CONFIG_X
+enum { CHOSEN = 3 };
+#else
+enum { CHOSEN = 4 };
+#endif
+"""
+    for name, value in {"FIRST": 0, "SECOND": 1, "NONE": (1 << 64) - 1, "SOME": 0, "MANY": 8, "MORE": 9, "LAST": 25, "CHOSEN": 4}.items():
+        assert out(profile, name, before=text) == value
+    assert out(profile, "sizeof(u16) + sizeof(unsigned long) * sizeof a + sizeof(bool)") == 67
+    made = unit(profile, text + "void f(void) { out(CHOSEN); } void g(void) { out(FIRST); }")
+    assert any("CONFIG_X is not defined" in a for a in made.assumptions(made.procedure("f")))
+    assert made.assumptions(made.procedure("g")) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "message"),
+    [
+        ("enum { A = B };", "out(A);", "'B' is not known"),
+        ("enum { A = A };", "out(A);", "made of itself"),
+        ("enum { A = B, B = A };", "out(A);", "made of itself"),
+        ("enum { A, B = 0x100000000 };", "out(B);", "no int"),
+        ("enum { A, B }; enum { B };", "out(B);", "'B', which is declared twice"),
+        ("enum { A, unclear(B) = 1, C };", "out(C);", "needs that of 'unclear'"),
+        ("enum { A = in() };", "out(A);", "no constant"),
+        ("enum { A };", "A = 1;", "an assignment to a constant"),
+        ("enum { A };", "enum { A = 2 } x; out(A);", "an enumeration inside a function"),
+        ("enum { option };", "out(option);", "gives the constant option a value"),
+    ],
+)
+def test_constants_that_are_refused(profile: Profile, before: str, body: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(profile, body, before=before)
+
+
+def test_an_enumeration_with_unseen_lines_has_no_constants(profile: Profile) -> None:
+    whole = source_of("enum {\n  A,\n  C,\n};\nvoid f(void) { out(C); }\n", "mail")
+    with pytest.raises(InputError, match="'C' is not known"):
+        read_unit(Source("x.c", whole.lines, (Gap(2, "a line was not seen", Place("mail", 3)),)), profile).procedure("f")
+    assert read_unit(Source("x.c", whole.lines), profile).procedure("f").body
+
+
+def test_a_type_counts_where_it_is_in_force(profile: Profile) -> None:
+    """A typedef holds from where it stands, and one that makes it no integer takes back what was known."""
+    text = "void g(unsigned long a) { out((u16)a); }\ntypedef unsigned int u16, *p16;\nvoid f(unsigned long a) { out((u16)a); }\n"
+    for name, value in (("g", 0x2345), ("f", 0x12345)):
+        runs = Run({}, [])
+        runs.call(unit(profile, text).procedure(name), [0x12345])
+        assert runs.did == [("MOV to CR3", value)]
+    for taken in ("typedef struct u { int a; } u16;", "typedef u32 u16[2];", "typedef u32 (*u16)(u32 a);", "typedef u32 *u16;"):
+        with pytest.raises(InputError):
+            run(profile, "u16 x = a; out(x);", before=taken)
+        assert run(profile, "u32 x = a; out(x);", 3, before=taken) == [("MOV to CR3", 3)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "unsigned long u32 = a; out((u32) - 1);",
+        "unsigned long x = a, u32 = 1; out(x & u32);",
+        "unsigned long (u32) = a; out(u32);",
+        "unsigned long *u32; out(a);",
+        "struct { unsigned long u32; } x = { a }; out(x.u32);",
+        "for (unsigned long i = a, u32 = 1; i; i--) out(u32);",
+    ],
+)
+def test_a_variable_of_a_type_s_name_is_refused(profile: Profile, body: str) -> None:
+    with pytest.raises(InputError, match="'u32' is the name of a type, and here of something else"):
+        run(profile, body)
+
+
+def test_a_type_s_name_elsewhere(profile: Profile) -> None:
+    """As a parameter's it is refused; as a member's or a tag's it is one of another kind."""
+    with pytest.raises(InputError, match="'u32' is the name of a type"):
+        unit(profile, "void f(unsigned long u32) { out((u32) - 1); }").procedure("f")
+    body = "struct u32 *p; p->arch.cr3 = (u32)a; out((u32) -1);"
+    assert run(profile, body, 1, before="struct u32; static u32 g(const u32 x, u32);") == [("MOV to CR3", 0xFFFFFFFF)]
+
+
+COPY = 'asm volatile ( "mov %0, %%cr4" : : "r" (a) );'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (COPY, r"MOV to CR4 without a write of its copy 'info\(\)->copy'"),
+        ("info()->copy = a;", "is written without what it is a copy of"),
+        ("info()->copy = b; " + COPY, "without what it is"),
+        ("info()->copy = a; out(a); " + COPY, "without what it is"),
+        (COPY + " if ( b ) info()->copy = a;", "without a write of its copy"),
+        (COPY + " if ( b ) return; info()->copy = a;", "without a write of its copy"),
+        (COPY + " b = info()->copy; info()->copy = a;", "without a write of its copy"),
+        (COPY + COPY, "without a write of its copy"),
+    ],
+)
+def test_a_register_and_its_copy_are_written_together(profile: Profile, body: str, message: str) -> None:
+    """Reading the copy means the register, so that a way on which they differ has to be refused."""
+    with pytest.raises(InputError, match=message):
+        run(profile, body)
+
+
+@pytest.mark.parametrize("body", ["info()->copy = a; ASSERT(a); " + COPY, COPY + " info()->copy = a;", "if ( a ) { info()->copy = a; " + COPY + " }"])
+def test_both_halves_are_one_write(profile: Profile, body: str) -> None:
+    assert run(profile, body, 5) == [("MOV to CR4", 5)]
 
 
 def test_the_two_ways_out_of_an_unknown_call(profile: Profile, tmp_path: Path) -> None:
@@ -493,6 +613,8 @@ def test_a_definition_of_the_file_counts_unless_the_profile_replaces_it(profile:
         ("\n[calls.f]\nbad = 1\n", "has no 'bad'", 3),
         ("[calls.f]\n", "has to say one thing", 1),
         ('[places.f]\nmodel = "INVPCID 2"\n', "is no variable", 2),
+        ('[places.f]\nread = "1"\ncopies = "INVPCID 2"\n', "no operation of one operand", 3),
+        ('[places.f]\neffect = "none"\ncopies = "MOV to CR4"\n', "a copy is written beside", 3),
         ("[roles.switch]\n", "needs functions and a declaration", 1),
     ],
 )

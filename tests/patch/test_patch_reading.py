@@ -194,6 +194,34 @@ def test_a_line_that_may_be_a_wrapped_end_is_told() -> None:
     assert [doubt.place.line for doubt in hunk.doubts] == [8]
 
 
+RUN = "    unsigned long one = 1; /* the first of all the values" + " " * 10 + "*/"
+"""With a run of spaces where mailers break lines."""
+
+
+def broken(diff: str) -> str:
+    """As a mailer of 66 columns sends it that breaks at the first of several spaces and leaves the others to the next line."""
+    return diff.replace(RUN, RUN.replace("values ", "values\n"))
+
+
+def test_a_line_that_was_broken_among_several_spaces_is_put_together_and_told() -> None:
+    diff = DIFF.replace("    unsigned long flags;", RUN)
+    hunk = only(read_patches(broken(diff), "x")).hunks[0]
+    assert hunk.damage is None
+    assert [(line.sign, line.text) for line in hunk.lines][1] == (" ", RUN)
+    assert ["several spaces" in doubt.text for doubt in hunk.doubts] == [True]
+    assert only(read_patches(diff, "x")).hunks[0].doubts == ()
+
+
+def test_a_break_among_spaces_that_the_counts_cannot_show_is_told() -> None:
+    """The hunk ends with an empty line, so the rest of the broken line is counted for it: before another hunk that is damage, before a footer a doubt."""
+    diff = DIFF.replace("    unsigned long flags;", RUN).replace("     restore_flags(flags);\n", " \n")
+    for after, expected in (("@@ -40,1 +41,1 @@\n-x\n+y\n", "damage"), ("-- \n2.47.0\n", "doubt"), ("-- \n2.47.0\n" + "word " * 20 + "\n", "")):
+        hunk = only(read_patches(broken(diff) + after, "x")).hunks[0]
+        assert ("damage" if hunk.damage else "doubt" if any("an empty line follows" in d.text for d in hunk.doubts) else "") == expected
+        whole = only(read_patches(diff + after, "x")).hunks[0]
+        assert whole.damage is None and whole.doubts == ()
+
+
 def test_git_log_gives_one_patch_for_each_commit() -> None:
     head = "commit {}\nAuthor: A B <a@example.org>\nDate:   Mon Apr 9 2018\n\n    {}\n\n    More.\n\n"
     text = head.format("0" * 40, "first: words") + DIFF + "\n" + head.format("1" * 40, "second: words") + DIFF

@@ -100,6 +100,21 @@ def test_two_hunks_of_one_function() -> None:
     assert "the end of load_root (new lines from 28 on) is not in the mail: assumed free of TLB effects" in gaps(found.after)
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["void load_root(struct vcpu *v, unsigned long root)", "void switch_root(unsigned long root)", "DEFINE_PER_CPU(int, x);\n\nvoid switch_root(struct vcpu *v,\n                 unsigned long root)"],
+)
+def test_a_heading_of_the_old_head_stands_for_the_new_one(head: str) -> None:
+    """git's headings are lines of the old file: a function whose head the patch changes is still one."""
+    new = LONG.replace("void load_root(unsigned long root)", head).replace("    flush();\n", "")
+    found = rebuild(only(git_diff(LONG, new)))
+    assert found.problems == () and found.before is not None and found.after is not None
+    for source, text in ((found.before, LONG), (found.after, new)):
+        shown = source.text
+        assert shown.count("root(unsigned") + shown.count("root(struct") == 1 and shown.count("\n{") == 1 and "    set_root(root);" in shown
+        assert set(body(source)) <= set(text.split("\n"))
+
+
 def test_a_stale_heading_names_no_function() -> None:
     """git's heading is the line above the hunk; the hunk may begin behind that function's end."""
     found = rebuilt("@@ -40,6 +40,7 @@ void old_one(int a)\n \n int global;\n \n void fresh(void)\n {\n+    flush();\n }\n")

@@ -16,7 +16,8 @@ from tlbcheck.machine import x86
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-    from tlbcheck.c.expressions import Expressions, Local
+    from tlbcheck.c.expressions import Expressions
+    from tlbcheck.c.places import Local
 
 _READS = {"%%cr3": x86.MOV_FROM_CR3, "%%cr4": x86.MOV_FROM_CR4}
 _WRITES = {"%%cr3": x86.MOV_TO_CR3, "%%cr4": x86.MOV_TO_CR4}
@@ -122,7 +123,9 @@ class _Assembly:
                 expr = reader.needed(found[1].value, value, _WRITES[target].name)
                 if not isinstance(value.type, Integer) or value.type.width != 64:
                     raise reader.refuse(found[1].node, "a register of less than 64 bits", "MOV to a control register takes 64 bits: cast the value")
-                reader.add(p.Do(place=here, operation=_WRITES[target], args=(resize(expr, U64),)))
+                word = resize(expr, U64)
+                reader.written(self.node, _WRITES[target], word)
+                reader.add(p.Do(place=here, operation=_WRITES[target], args=(word,)))
                 return
         if mnemonic == "invlpg" and len(operands) == 1:
             inside = operands[0].startswith("(") and operands[0].endswith(")")

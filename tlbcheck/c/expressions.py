@@ -6,21 +6,18 @@ operands that each do something on the machine the left one is taken to go first
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tlbcheck.c import syntax as s
+from tlbcheck.c.calls import read_call
 from tlbcheck.c.literals import character
-from tlbcheck.c.profile import CallEntry, PlaceEntry
-from tlbcheck.c.syntax import Syntax, bare, canonical, part, text_of
-from tlbcheck.c.text import Token
-from tlbcheck.c.values import CBOOL, INT, UNSIGNED_LONG, VOID, CType, Integer, Other, Value, boolean, common, convert, integer_type, literal, number, promoted, shifted_right, unknown
-from tlbcheck.errors import InputError, Place
+from tlbcheck.c.places import Local, Places
+from tlbcheck.c.syntax import bare, part, text_of
+from tlbcheck.c.values import INT, UNSIGNED_LONG, VOID, CType, Integer, Other, Value, boolean, common, convert, integer_type, literal, number, promoted, shifted_right, signed, unknown
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, apply, const, eq, ite, not_, or_, resize, truth, var, word_op
-from tlbcheck.lang.source import Source
-from tlbcheck.lang.types import BOOL, Type, WordType
+from tlbcheck.lang.types import BOOL
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -28,242 +25,9 @@ if TYPE_CHECKING:
 _BITS = {"&": "band", "|": "bor", "^": "bxor", "+": "add", "-": "sub"}
 
 
-@dataclass(frozen=True)
-class Signature:
-    """What a declaration says of a function."""
-
-    name: str
-    result: CType
-    parameters: tuple[tuple[str, CType], ...]
-
-
-@dataclass(frozen=True)
-class Followed:
-    """A function that was read; ``given`` if the profile defines it and not the file."""
-
-    procedure: p.Procedure
-    given: bool
-
-
-class Names(Protocol):
-    """What the names in a function mean: the unit that it belongs to."""
-
-    assumed: frozenset[str]
-
-    def call(self, name: str) -> CallEntry | None: ...
-    def variable(self, name: str) -> PlaceEntry | None: ...
-    def defines(self, name: str) -> bool: ...
-
-    def stands_for(self, name: str, entry: CallEntry) -> None: ...
-    def signature(self, name: str, place: Place) -> Signature: ...
-    def declaration(self, source: Source, what: str) -> Signature: ...
-    def fragment(self, text: str, what: str, at: Token, origin: Place) -> Syntax: ...
-    def follow(self, name: str, kinds: tuple[Type | None, ...], place: Place) -> Followed: ...
-
-
 @dataclass(eq=False)
-class Local:
-    """A local: its name in the IR and its type; a structure has ``fields`` instead, with their bits."""
-
-    name: str
-    type: CType
-    fields: dict[str, Local] = field(default_factory=dict)
-    offset: int = 0
-    bits: int = 0
-
-
-Target = Local | PlaceEntry
-
-
-@dataclass(eq=False)
-class Expressions:
-    """Reads expressions of one function; ``out`` is the list that statements are being added to.
-
-    ``state`` says of each local what is known of it, by its name in the IR; None where no run gets.
-    """
-
-    names: Names
-    syntax: Syntax
-    out: list[p.Statement] = field(default_factory=list)
-    scopes: list[dict[str, Local]] = field(default_factory=lambda: [{}])
-    state: dict[str, Value] | None = field(default_factory=dict)
-    declared: set[str] = field(default_factory=set)
-    stored: dict[str, Type] = field(default_factory=dict)
-    escaped: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
-    callees: dict[p.Procedure, None] = field(default_factory=dict)
-    temporaries: int = 0
-
-    # -- small services
-
-    def add(self, statement: p.Statement) -> None:
-        if self.state is not None:
-            self.out.append(statement)
-
-    def place(self, node: Node) -> Place:
-        return self.syntax.place(node)
-
-    def refuse(self, node: Node, what: str, hint: str) -> InputError:
-        return self.syntax.refuse(node, what, hint)
-
-    def note(self, text: str) -> None:
-        """Something that the verdict has to repeat."""
-        self.notes[text] = None
-
-    def temporary(self) -> str:
-        self.temporaries += 1
-        return f"%{self.temporaries}"
-
-    def apart(self, read: Callable[[], Value]) -> tuple[Value, list[p.Statement]]:
-        """What ``read`` returns, and the statements that it needs first."""
-        outer, self.out = self.out, []
-        value = read()
-        made, self.out = self.out, outer
-        return value, made
-
-    def merged(self, one: dict[str, Value] | None, other: dict[str, Value] | None) -> dict[str, Value] | None:
-        """What is known where two ways meet."""
-        if one is None or other is None:
-            return other if one is None else one
-        made = {}
-        for name in {**one, **other}:
-            a, b = one.get(name), other.get(name)
-            if a is not None and b is not None and a.same(b):
-                made[name] = a
-            else:
-                why = next((v.why for v in (a, b) if v is not None and v.expr is None), "")
-                made[name] = unknown(why or f"'{name}', which may not have been set", (a or b or unknown("")).type)
-        return made
-
-    def needed(self, node: Node, value: Value, what: str) -> Expr:
-        """The expression of an integer that something depends on."""
-        if value.expr is None or not isinstance(value.type, Integer):
-            why = value.why or f"'{self.syntax.source(node)}', which is no integer"
-            raise self.refuse(node, f"{what} depends on {why}", "only integers that the model knows can decide this")
-        return value.expr
-
-    def condition(self, node: Node) -> Expr:
-        return truth(self.needed(node, self.value(node), "a condition"))
-
-    # -- locals and other places
-
-    def local(self, name: str) -> Local | None:
-        return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
-
-    def declare(self, name: str, type_: CType, bits: int = 0, offset: int = 0) -> Local:
-        unique = name
-        while unique in self.declared:
-            unique += "'"
-        self.declared.add(unique)
-        made = Local(unique, type_, bits=bits, offset=offset)
-        if self.state is not None:
-            self.state[unique] = unknown(f"'{name}', which may not have been set", type_)
-        return made
-
-    def target(self, node: Node) -> Target:
-        """What an assignment's left side, or a name that is read, stands for."""
-        node = bare(node)
-        if node.type == "identifier" and (found := self.local(text_of(node))):
-            return found
-        if node.type == "field_expression":
-            base = bare(part(node, "argument"))
-            if base.type == "identifier" and (owner := self.local(text_of(base))) and owner.fields and text_of(part(node, "operator")) == ".":
-                name = text_of(part(node, "field"))
-                if name in owner.fields:
-                    return owner.fields[name]
-                raise self.refuse(node, f"'{text_of(base)}' has no member '{name}'", "its members are those of its declaration")
-        return self.entry(node)
-
-    def entry(self, node: Node) -> PlaceEntry:
-        name = canonical(node)
-        found = self.names.variable(name)
-        if found is None and node.type == "field_expression":
-            base, chain = node, ""
-            while base.type == "field_expression":
-                chain = f"{text_of(part(base, 'operator'))}{text_of(part(base, 'field'))}{chain}"
-                base = bare(part(base, "argument"))
-            found = self.names.variable(chain) if base.type == "identifier" else None
-        if found is None and name in self.names.assumed:
-            self.note(f"{name} is assumed to have no effect on the TLB, as was asked for")
-            return PlaceEntry(name, self.place(node), ignored=True)
-        if found is None:
-            raise self.refuse(node, f"'{name}' is not known", self.ways_out("places", name))
-        return found
-
-    def ways_out(self, table: str, name: str) -> str:
-        key = name if name.replace("_", "a").isalnum() else f"'{name}'"
-        return f"say what it means in a profile (--profile FILE with the lines [{table}.{key}] and effect = \"none\"), or give --assume-no-tlb-effect '{name}'"
-
-    def load(self, node: Node, target: Target) -> Value:
-        if isinstance(target, Local):
-            if target.fields:
-                return unknown(f"the structure '{target.name}'", target.type)
-            return (self.state or {}).get(target.name) or unknown(f"'{target.name}', which may not have been set", target.type)
-        if target.reason:
-            self.note(f"{target.name}: {target.reason}")
-        meaning = target.meaning
-        if isinstance(meaning, p.CaseVar | p.Flag):
-            type_ = meaning.expr.type
-            return Value(CBOOL if type_ == BOOL else Integer(type_.width, type_.signed) if isinstance(type_, WordType) else Other(target.name), meaning.expr)
-        if isinstance(meaning, p.StateVar):
-            self.scalar(node, meaning)
-            name = self.temporary()
-            self.add(p.Read(place=self.place(node), variable=meaning, at=None, target=name))
-            return Value(CBOOL if meaning.type == BOOL else Integer(meaning.type.width, meaning.type.signed) if isinstance(meaning.type, WordType) else Other(target.name), var(name, meaning.type))
-        text = target.constant or target.read
-        if text:
-            outer, self.syntax = self.syntax, self.names.fragment(text, f"places.{target.name}", self.syntax.token(node), target.place)
-            value = self.value(self.syntax.root)
-            self.syntax = outer
-            if target.constant and (value.expr is None or value.expr.op != "const"):
-                raise InputError(f"places.{target.name}: '{text}' is no constant", place=target.place, hint="write a C constant")
-            return value
-        return unknown(f"the value of '{target.name}', which is not modelled")
-
-    def scalar(self, node: Node, variable: p.StateVar) -> None:
-        if variable.index is not None:
-            raise self.refuse(node, f"{variable.name} is an array of the model", "map a variable that is none")
-
-    def store(self, node: Node, target: Target, value: Value) -> Value:
-        """Assign ``value``, converted; the value of the assignment."""
-        here = self.place(node)
-        if isinstance(target, Local):
-            return self.store_local(node, target, value)
-        if isinstance(target.meaning, p.StateVar):
-            self.scalar(node, target.meaning)
-            self.add(p.Write(place=here, variable=target.meaning, at=None, value=self.fit(node, value, target.meaning.type, target.name)))
-            return value
-        if not target.ignored:
-            raise self.refuse(node, f"'{target.name}' cannot be assigned", f"its entry in the profile ({target.place}) says only what it is to read")
-        if target.reason:
-            self.note(f"{target.name}: {target.reason}")
-        return value
-
-    def store_local(self, node: Node, target: Local, value: Value) -> Value:
-        if target.fields:
-            raise self.refuse(node, "assignment of a structure", "assign its members")
-        if isinstance(target.type, Integer) and isinstance(value.type, Integer):
-            value = convert(value, target.type)
-            if target.bits and value.expr is not None:
-                value = Value(value.type, word_op("band", value.expr, const((1 << target.bits) - 1, target.type.word)))
-        elif value.expr is not None and isinstance(target.type, Integer) and target.type.width < 64:
-            value = unknown(f"'{target.name}', which is too narrow for what it was given", target.type)
-        elif isinstance(value.type, Integer):
-            value = unknown(f"'{target.name}' of type {target.type.text}", target.type) if isinstance(target.type, Other) else value
-        name = target.name
-        if name in self.escaped:
-            value = unknown(self.escaped[name], target.type)
-        if value.expr is not None:
-            type_ = value.expr.type
-            assert type_ is not None
-            kept = name if self.stored.setdefault(name, type_) == type_ else f"{name}:{type_}"
-            self.add(p.Assign(place=self.place(node), target=kept, value=value.expr))
-            value = Value(value.type, var(kept, type_), value.why)
-        if self.state is not None:
-            self.state[name] = value
-        return value
-
-    # -- expressions
+class Expressions(Places):
+    """Reads expressions of one function."""
 
     def effect(self, node: Node) -> None:
         """An expression whose value is not used."""
@@ -293,7 +57,7 @@ class Expressions:
             case "null" | "string_literal" | "concatenated_string":
                 return unknown(f"'{self.syntax.source(node)}'", Other("pointer"))
             case "call_expression":
-                return self.call(node)
+                return read_call(self, node)
             case "unary_expression":
                 return self.unary(node)
             case "binary_expression":
@@ -311,6 +75,8 @@ class Expressions:
                 return self.cast(node)
             case "pointer_expression":
                 return self.pointer(node)
+            case "sizeof_expression":
+                return self.size(node)
             case "gnu_asm_expression":
                 from tlbcheck.c.assembly import read_assembly
 
@@ -403,7 +169,7 @@ class Expressions:
         """``* / %``: of constants, or by a power of two."""
         word = type_.word
         if x.op == "const" and y.op == "const":
-            a, b = (v - (1 << word.width) if word.signed and v >> (word.width - 1) else v for v in (x.value, y.value))
+            a, b = (signed(v, type_) for v in (x.value, y.value))
             if operator == "*":
                 return const(a * b, word)
             if b:
@@ -548,159 +314,25 @@ class Expressions:
             return unknown(value.why or f"the pointer '{self.syntax.source(node)}'", type_)
         return Value(type_, value.expr, value.why)
 
+    def size(self, node: Node) -> Value:
+        """``sizeof``, which evaluates nothing: of types, and of variables by their names."""
+        named, operand = node.child_by_field_name("type"), node.child_by_field_name("value")
+        type_: CType | None = None if named is None else self.type_named(named)
+        if operand is not None and bare(operand).type in ("identifier", "field_expression"):
+            target = self.target(operand)
+            type_ = target.type if isinstance(target, Local) else None
+        if isinstance(type_, Integer):
+            return number(type_.width // 8, UNSIGNED_LONG)
+        return unknown(f"'{self.syntax.source(node)}'", UNSIGNED_LONG)
+
     def pointer(self, node: Node) -> Value:
         argument = bare(part(node, "argument"))
         if text_of(part(node, "operator")) == "*":
             return self.load(node, self.entry(node))
         if argument.type == "identifier" and (found := self.local(text_of(argument))):
+            self.unset.pop(found.name, None)
             for one in (found, *found.fields.values()):
                 self.escaped[one.name] = f"'{one.name}', whose address was taken"
                 if self.state is not None:
                     self.state[one.name] = unknown(self.escaped[one.name], one.type)
         return unknown(f"the address '{self.syntax.source(node)}'", Other("pointer"))
-
-    # -- calls
-
-    def call(self, node: Node) -> Value:
-        function = bare(part(node, "function"))
-        name = canonical(function)
-        arguments = [a for a in part(node, "arguments").named_children if a.type != "comment"]
-        if function.type == "identifier" and self.local(name) is not None:
-            raise self.refuse(node, f"a call through the variable '{name}'", "call a function by its name")
-        entry = self.names.call(name)
-        if entry is not None and entry.instead_of_definition and self.names.defines(name):
-            self.names.stands_for(name, entry)
-            self.note(f"{name} is not read but taken for '{entry.meaning.name if entry.meaning else 'nothing'}': {entry.reason or 'the profile says so'}")
-        elif name in self.names.assumed:
-            if entry is not None and not self.names.defines(name):
-                raise self.refuse(node, f"{name} has a meaning in the profile ({entry.place})", f"leave out --assume-no-tlb-effect {name}")
-            self.note(f"{name} is assumed to have no effect on the TLB, as was asked for")
-            self.sequence(arguments)
-            return unknown(f"the result of {name}, which is assumed to have no effect")
-        elif self.names.defines(name):
-            return self.followed(node, name, arguments)
-        if entry is None:
-            place = self.names.variable(canonical(node))
-            if place is not None or canonical(node) in self.names.assumed:
-                return self.load(node, place or self.entry(node))
-            raise self.refuse(node, f"the call of '{name}' is not known", self.ways_out("calls", name))
-        if entry.asserts is not None:
-            return self.assertion(node, entry.asserts, arguments)
-        if entry.meaning is None:
-            if entry.reason:
-                self.note(f"{name} has no effect: {entry.reason}")
-            self.sequence(arguments)
-            return unknown(f"the result of {name}, which is not modelled")
-        return self.operation(node, entry, arguments)
-
-    def assertion(self, node: Node, wanted: bool, arguments: list[Node]) -> Value:
-        here = self.place(node)
-        if not arguments:
-            self.add(p.Assert(place=here, condition=FALSE, text=self.syntax.source(node)))
-            return unknown("an assertion", VOID)
-        if self.writes(arguments[0]):
-            raise self.refuse(node, "an assertion that changes something", "assert what was computed before")
-        value, made = self.apart(lambda: self.value(arguments[0]))
-        for x in p.walk(made):
-            if isinstance(x, p.Write | p.Call) or (isinstance(x, p.Do) and (x.operation.effects or x.operation.drops)):
-                raise self.refuse(node, "an assertion that does something on the machine", "assert what was computed before")
-        if value.expr is None or not isinstance(value.type, Integer):
-            self.note(f"'{self.syntax.source(node)}' is taken to hold, since it depends on {value.why or 'what is not modelled'} ({here})")
-            return unknown("an assertion", VOID)
-        self.out += made
-        condition, text = truth(value.expr), self.syntax.source(arguments[0])
-        self.add(p.Assert(place=here, condition=condition if wanted else not_(condition), text=text if wanted else f"not ({text})"))
-        return unknown("an assertion", VOID)
-
-    def bound(self, node: Node, signature: Signature, arguments: list[Node], skip: str = "") -> dict[str, tuple[Node, Value]]:
-        """The arguments by parameter, converted as a call of a declared function converts them."""
-        if len(arguments) != len(signature.parameters):
-            raise self.refuse(node, f"{signature.name} takes {len(signature.parameters)} argument(s), {len(arguments)} given", "mend the call, or the declaration in the profile")
-        wanted = [(q, a) for q, a in zip(signature.parameters, arguments, strict=True) if q[0] != skip]
-        values = self.sequence([a for _, a in wanted])
-        made = {}
-        for ((name, type_), argument), value in zip(wanted, values, strict=True):
-            if isinstance(type_, Integer) and isinstance(value.type, Integer):
-                value = convert(value, type_)
-            elif isinstance(type_, Other) and isinstance(value.type, Integer):
-                value = unknown(f"'{self.syntax.source(argument)}'", type_)
-            made[name] = (argument, value)
-        return made
-
-    def fit(self, node: Node, value: Value, type_: Type | None, what: str) -> Expr:
-        """``value`` as an operand of the machine."""
-        if isinstance(type_, WordType):
-            expr = self.needed(node, value, what)
-            assert isinstance(value.type, Integer)
-            found = convert(Value(value.type, expr), Integer(type_.width, type_.signed)).expr
-            assert found is not None
-            return found
-        if value.expr is None:
-            raise self.refuse(node, f"{what} depends on {value.why}", "give what the model knows")
-        if type_ is None and not isinstance(value.type, Integer):
-            return value.expr
-        if value.expr.type == type_ and (value.type == CBOOL or not isinstance(value.type, Integer)):
-            return value.expr
-        raise self.refuse(node, f"'{self.syntax.source(node)}' is no {type_ or 'page'} of the model, as {what} has to be", "pass on what the machine or the caller gave")
-
-    def operation(self, node: Node, entry: CallEntry, arguments: list[Node]) -> Value:
-        assert entry.meaning is not None and entry.declaration is not None
-        here, meaning = self.place(node), entry.meaning
-        signature = self.names.declaration(entry.declaration, f"calls.{entry.name}")
-        given = self.bound(node, signature, arguments, entry.assigns)
-        operands = meaning.operands if isinstance(meaning, p.Operation) else tuple((q.name, q.type) for q in meaning.parameters)
-        order = list(given) if len(given) == len(operands) else [n for n, _ in operands]
-        args = []
-        for name, (operand, type_) in zip(order, operands, strict=True):
-            if name not in given:
-                raise InputError(
-                    f"calls.{entry.name}: no parameter is called '{operand}', which {meaning.name} needs",
-                    place=entry.place,
-                    hint="name the parameters of the declaration after the operation's operands",
-                )
-            args.append(self.fit(given[name][0], given[name][1], type_, f"{meaning.name}"))
-        result_type = (meaning.result.type if meaning.result is not None else None) if isinstance(meaning, p.Operation) else meaning.result
-        target = self.temporary() if result_type is not None else None
-        if isinstance(meaning, p.Operation):
-            self.add(p.Do(place=here, operation=meaning, args=tuple(args), target=target))
-        else:
-            self.add(p.Call(place=here, procedure=meaning, args=tuple(args), target=target))
-        result = unknown(f"the result of {entry.name}, which is not modelled", signature.result)
-        if target is not None and result_type is not None:
-            result = self.given_back(var(target, result_type), signature.result, entry.name)
-        if entry.assigns:
-            position = next((i for i, (n, _) in enumerate(signature.parameters) if n == entry.assigns), None)
-            if position is None:
-                raise InputError(f"calls.{entry.name}: no parameter is called '{entry.assigns}'", place=entry.place, hint="assigns names a parameter of the declaration")
-            self.store(node, self.target(arguments[position]), result)
-            return unknown("nothing", VOID)
-        return result
-
-    def given_back(self, expr: Expr, declared: CType, name: str) -> Value:
-        """What an operation gives: a word, or a token that can only be handed back."""
-        if isinstance(expr.type, WordType):
-            value = Value(Integer(expr.type.width, expr.type.signed), expr)
-            return convert(value, declared) if isinstance(declared, Integer) else value
-        return Value(Other(f"what {name} gave"), expr, f"what {name} gave, which can only be handed back")
-
-    def followed(self, node: Node, name: str, arguments: list[Node]) -> Value:
-        signature = self.names.signature(name, self.place(node))
-        given = self.bound(node, signature, arguments)
-        kinds = tuple(None if v.expr is None else v.expr.type if not isinstance(v.type, Integer) else v.type.type for _, v in given.values())
-        made = self.names.follow(name, kinds, self.place(node))
-        self.callees[made.procedure] = None
-        if made.given:
-            self.note(f"{name} is taken to be what the profile defines ({made.procedure.place})")
-        args = []
-        for kind, (_, value) in zip(kinds, given.values(), strict=True):
-            if kind is not None and value.expr is not None:
-                args.append(value.expr)
-        type_ = made.procedure.result
-        target = self.temporary() if type_ is not None else None
-        self.add(p.Call(place=self.place(node), procedure=made.procedure, args=tuple(args), target=target))
-        if target is None or type_ is None:
-            return unknown(f"the result of {name}, which is not understood" if signature.result != VOID else "nothing", signature.result)
-        return Value(signature.result, var(target, type_))
-
-
-__all__ = ["UNSIGNED_LONG", "Expressions", "Followed", "Local", "Names", "Signature", "Target"]

@@ -30,6 +30,7 @@ A profile is a TOML file. What C can say is said in C, in its ``header``; its ta
 
     [calls.perfc_incr]                  # a call that changes nothing that the model knows
     effect = "none"
+    names = true                        # names among its arguments are its own business
     reason = "a performance counter"
 
     [calls.ASSERT]
@@ -42,9 +43,9 @@ A profile is a TOML file. What C can say is said in C, in its ``header``; its ta
     reason = "..."
     [places."get_cpu_info()->cr4"]
     read = "read_cr4()"                 # reading it means this C expression
-    effect = "none"                     # writing it changes nothing that the model knows
+    copies = "MOV to CR4"               # writing it is half of that operation: the other half has to stand beside it
     [places."->arch.cr3"]               # a member chain of any variable
-    effect = "none"
+    effect = "none"                     # writing it changes nothing that the model knows
 
 Operations and objects are names of the vocabulary that the family of models hands in.
 """
@@ -66,8 +67,8 @@ from tlbcheck.lang.source import Source, SourceLine, read_text, source_of
 Meaning = Operation | Procedure | CaseVar | Flag | StateVar
 Vocabulary = Mapping[str, Meaning]
 
-_CALL = {"declaration": str, "operation": str, "assigns": str, "effect": str, "reason": str, "assert": bool, "instead_of_definition": bool}
-_PLACE = {"model": str, "constant": str, "read": str, "effect": str, "reason": str}
+_CALL = {"declaration": str, "operation": str, "assigns": str, "effect": str, "reason": str, "assert": bool, "instead_of_definition": bool, "names": bool}
+_PLACE = {"model": str, "constant": str, "read": str, "copies": str, "effect": str, "reason": str}
 _ROLE = {"functions": list, "declaration": str}
 
 
@@ -82,18 +83,20 @@ class CallEntry:
     assigns: str = ""
     asserts: bool | None = None
     instead_of_definition: bool = False
+    names: bool = False
     reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaceEntry:
-    """What reading and writing a variable means."""
+    """What reading and writing a variable means; ``copies`` is the operation that writes what it is a copy of."""
 
     name: str
     place: Place
     meaning: CaseVar | Flag | StateVar | None = None
     constant: str = ""
     read: str = ""
+    copies: Operation | None = None
     ignored: bool = False
     reason: str = ""
 
@@ -221,7 +224,9 @@ class _File:
                 raise self.refuse(f"calls.{name} has no declaration", f'declaration = "void {name}(unsigned long value)"', "calls", name)
             meaning = found
         declaration = self.source(table["declaration"], self.place(name, "declaration")) if "declaration" in table else None
-        return CallEntry(name, place, meaning, declaration, table.get("assigns", ""), table.get("assert"), table.get("instead_of_definition", False), table.get("reason", ""))
+        return CallEntry(
+            name, place, meaning, declaration, table.get("assigns", ""), table.get("assert"), table.get("instead_of_definition", False), table.get("names", False), table.get("reason", "")
+        )
 
     def variable(self, name: str, table: dict[str, Any]) -> PlaceEntry:
         place = self.place("places", name)
@@ -231,6 +236,11 @@ class _File:
             if not isinstance(found, CaseVar | Flag | StateVar):
                 raise self.refuse(f"places.{name}: '{table['model']}' is no variable", "name a case variable, a flag or a state variable of the models", name, "model")
             meaning = found
+        copies = self.meaning(f"places.{name}", table["copies"], name, "copies") if "copies" in table else None
+        if copies is not None and not (isinstance(copies, Operation) and len(copies.operands) == 1):
+            raise self.refuse(f"places.{name}: '{table['copies']}' is no operation of one operand", "name the operation that writes what this is a copy of", name, "copies")
+        if copies is not None and ("effect" in table or "read" not in table):
+            raise self.refuse(f"places.{name}: a copy is written beside what it copies, and reading it means something", 'give read = "..." and no effect', name, "copies")
         if sum(k in table for k in ("model", "constant", "read")) > 1 or not table.keys() & {"model", "constant", "read", "effect"}:
             raise self.refuse(f"places.{name} has to say one thing", 'model, constant, read or effect = "none"', "places", name)
         key = name
@@ -239,7 +249,7 @@ class _File:
             if not tokens:
                 raise self.refuse("a place without a name", "name a variable", "places")
             key = canonical(parse_expression(tokens, f"places.{name}").root)
-        return PlaceEntry(key, place, meaning, table.get("constant", ""), table.get("read", ""), "effect" in table, table.get("reason", ""))
+        return PlaceEntry(key, place, meaning, table.get("constant", ""), table.get("read", ""), copies, "effect" in table, table.get("reason", ""))
 
     def role(self, name: str, table: dict[str, Any]) -> RoleEntry:
         functions = table.get("functions", [])

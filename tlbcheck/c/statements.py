@@ -45,6 +45,7 @@ class Statements(Expressions):
     def body(self, node: Node) -> list[p.Statement]:
         """The statements of the function; whether its value is known is said by ``unknown_result``."""
         self.block(node)
+        self.whole()
         if self.state is not None and self.result != VOID:
             self.unknown_result = True  # it can end without a value, which C allows while nobody uses it
         if self.unknown_result or not isinstance(self.result, Integer):
@@ -164,7 +165,8 @@ class Statements(Expressions):
                 self.structure(node, name, fields, value)
                 continue
             if value is None:
-                self.scopes[-1][name] = self.declare(name, mine)
+                self.scopes[-1][name] = local = self.declare(name, mine)
+                self.unset[local.name] = declarator
             elif value.type == "initializer_list":
                 for child in value.named_children:
                     self.effect(child.named_children[-1] if child.type == "initializer_pair" else child)

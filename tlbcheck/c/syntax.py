@@ -31,12 +31,14 @@ _TOKENS = 20_000
 class Segment:
     """The tokens of one definition at the top level.
 
-    ``name`` is empty if it defines no function; ``damage`` says why it cannot be used.
+    ``name`` is empty if it defines no function; ``damage`` says why it cannot be used. ``position``
+    counts the definitions of all texts that were read.
     """
 
     tokens: list[Token]
     name: str = ""
     damage: InputError | None = None
+    position: int = 0
 
     @property
     def origin(self) -> Text:

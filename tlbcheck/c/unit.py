@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from tlbcheck.c.expressions import Followed, Signature
+from tlbcheck.c.enumerators import Enumerator, enumerators
+from tlbcheck.c.names import Constant, Followed, Signature
 from tlbcheck.c.preprocess import Dependency, Preprocessor
 from tlbcheck.c.profile import CallEntry, PlaceEntry, Profile
 from tlbcheck.c.statements import Statements
 from tlbcheck.c.syntax import Segment, Syntax, parse_declaration, parse_expression, parse_function, part, segments, text_of, walk
 from tlbcheck.c.text import Text, Token, tokens_of
-from tlbcheck.c.values import NOISE, SPELLINGS, CType, Integer, Other, Value, integer_type, unknown
+from tlbcheck.c.typedefs import Typedefs
+from tlbcheck.c.values import CType, Integer, Other, Value, integer_type, number, signed, unknown
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import var
-from tlbcheck.lang.source import Source, SourceLine
+from tlbcheck.lang.source import Gap, Source, SourceLine
 from tlbcheck.lang.types import BOOL, Type, WordType
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class _Read:
     depends: frozenset[Dependency]
     callees: tuple[p.Procedure, ...]
     names: frozenset[str]
+    ignores: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -66,7 +69,11 @@ class CUnit:
     preprocessor: Preprocessor
     segments: dict[str, Segment]
     own: Text
-    types: dict[str, CType]
+    types: Typedefs
+    enumerations: Sequence[Segment]
+    """Definitions that may hold enumeration constants."""
+    given: int
+    """The position of the last of the profile's definitions."""
     damage: InputError | None = None
     given_values: Mapping[str, Place] = field(default_factory=dict)
     """Where the file itself gives a constant of its top level its value."""
@@ -76,6 +83,8 @@ class CUnit:
     _parsed: dict[str, tuple[Syntax, frozenset[Dependency]]] = field(default_factory=dict)
     _followed: dict[tuple[str, tuple[Type | None, ...]], Followed] = field(default_factory=dict)
     _fragments: dict[tuple[str, Place], list[Token]] = field(default_factory=dict)
+    _enumerators: dict[str, tuple[Enumerator, Segment, frozenset[Dependency]] | None] | None = None
+    _constants: dict[str, Constant] = field(default_factory=dict)
     _read: dict[p.Procedure, _Read] = field(default_factory=dict)
     _stack: list[str] = field(default_factory=list)
 
@@ -115,14 +124,8 @@ class CUnit:
         found: dict[str, None] = {}
         for read in self.closure(procedure):
             found |= dict.fromkeys(read.notes)
-            first, last = read.segment.lines
-            if read.segment.origin is self.own:
-                found |= {f"{g.text} ({g.place})": None for g in self.source.gaps if first < g.before <= last + (g.before >= len(self.source.lines))}
-            wanted = set(read.depends)
-            for group in self.preprocessor.groups:
-                a, b = read.segment.tokens[0].start, read.segment.tokens[-1].end
-                if group.origin is read.segment.origin and group.start < b and a < group.end:
-                    wanted |= group.depends
+            found |= {f"{g.text} ({g.place})": None for g in self.missing(read.segment)}
+            wanted = read.depends | self.around(read.segment)
             # one sentence for each name, however often it decides
             for d in sorted(wanted, key=lambda d: (d.name, d.place)):
                 if not any(d.name == n and v == d.value for n, v in self._said(found)):
@@ -132,6 +135,18 @@ class CUnit:
     def _said(self, found: dict[str, None]) -> list[tuple[str, str | None]]:
         known = {str(d): (d.name, d.value) for r in self._read.values() for d in r.depends} | {str(d): (d.name, d.value) for g in self.preprocessor.groups for d in g.depends}
         return [known[text] for text in found if text in known]
+
+    def gaps(self, procedure: p.Procedure) -> tuple[Gap, ...]:
+        """Where lines of the functions that ``procedure`` runs were not seen."""
+        return tuple(g for read in self.closure(procedure) for g in self.missing(read.segment))
+
+    def missing(self, segment: Segment) -> list[Gap]:
+        first, last = segment.lines
+        return [g for g in self.source.gaps if segment.origin is self.own and first < g.before <= last + (g.before >= len(self.source.lines))]
+
+    def ignores(self, procedure: p.Procedure) -> tuple[str, ...]:
+        """The parameters that callers of the role pass and that ``procedure`` does not take."""
+        return self._read[procedure].ignores
 
     def uses(self, procedure: p.Procedure) -> frozenset[str]:
         """Every name that stands in the functions of the file that ``procedure`` runs, before macros are expanded.
@@ -161,11 +176,76 @@ class CUnit:
     def call(self, name: str) -> CallEntry | None:
         return self.profile.calls.get(name)
 
+    def copy_of(self, operation: p.Operation) -> PlaceEntry | None:
+        return next((e for e in self.profile.places.values() if e.copies is operation), None)
+
     def variable(self, name: str) -> PlaceEntry | None:
-        given = self.given_values.get(name)
-        if given is not None and name in self.profile.places:
-            raise InputError(f"the file gives the constant {name} a value, but the profile says what it means", place=given, hint="take the value out, or the entry out of the profile")
+        if name in self.profile.places:
+            enumerated = self.enumerators().get(name)
+            given = self.given_values.get(name) or (enumerated[0].name.place if enumerated else None)
+            if given is not None:
+                raise InputError(f"the file gives the constant {name} a value, but the profile says what it means", place=given, hint="take the value out, or the entry out of the profile")
         return self.profile.places.get(name)
+
+    def constant(self, name: str) -> Constant | None:
+        """The enumeration constant ``name``. Raises ``InputError`` if its value cannot be told."""
+        if name not in self.enumerators() or self.variable(name) is not None:
+            return None
+        if name not in self._constants:
+            found: tuple[Enumerator, Segment, frozenset[Dependency]] | None
+            above, ahead, depends = name, 0, frozenset[Dependency]()
+            while True:
+                found = self.enumerators().get(above)
+                if found is None:
+                    raise self.no_constant(name, "which is declared twice," if above == name else f"whose value needs that of '{above}',")
+                one, segment, more = found
+                depends |= more
+                if one.value or not one.previous:
+                    break
+                above, ahead = one.previous, ahead + 1
+            if name in self._stack:
+                raise self.no_constant(name, "whose value is made of itself,")
+            self._stack.append(name)
+            try:
+                value = ahead + (self.evaluated(one, segment) if one.value else 0)
+            finally:
+                self._stack.pop()
+            if not -(1 << 31) <= value < 1 << 31:
+                raise self.no_constant(name, f"{value}, which is no int,")
+            self._constants[name] = Constant(number(value), depends)
+        return self._constants[name]
+
+    def enumerators(self) -> Mapping[str, tuple[Enumerator, Segment, frozenset[Dependency]] | None]:
+        """The enumeration constants of the text, each with what it depends on; None for one that is declared twice."""
+        if self._enumerators is None:
+            self._enumerators = made = {}
+            for segment in self.enumerations:
+                if self.missing(segment):
+                    continue  # constants may be missing, too
+                try:
+                    tokens, depends = self.preprocessor.expanded(segment.tokens)
+                except InputError:
+                    continue
+                for one in enumerators(tokens):
+                    made[one.name.text] = None if one.name.text in made else (one, segment, frozenset(depends | self.around(segment)))
+        return self._enumerators
+
+    def evaluated(self, one: Enumerator, segment: Segment) -> int:
+        syntax = parse_expression(self.types.spelled(list(one.value), segment.position), f"the value of {one.name.text}")
+        reader = Statements(self, syntax)
+        value = reader.value(syntax.root)
+        if value.expr is None or value.expr.op != "const" or not isinstance(value.type, Integer) or reader.out:
+            raise syntax.refuse(syntax.root, "what is no constant", "write an integer")
+        return signed(value.expr.value, value.type)
+
+    def no_constant(self, name: str, why: str) -> InputError:
+        found = self.enumerators()[name]
+        return InputError(f"the constant '{name}', {why} is not known", place=found[0].name.place if found else Place(self.source.name), hint="give it a value of its own")
+
+    def around(self, segment: Segment) -> set[Dependency]:
+        """What decided that the text of ``segment`` is compiled as it is."""
+        a, b = segment.tokens[0].start, segment.tokens[-1].end
+        return {d for group in self.preprocessor.groups if group.origin is segment.origin and group.start < b and a < group.end for d in group.depends}
 
     def stands_for(self, name: str, entry: CallEntry) -> None:
         """Refuse to leave a function unread, as its entry asks, where it names something that acts on the machine."""
@@ -182,7 +262,7 @@ class CUnit:
         return self.declared(syntax, syntax.root)
 
     def declaration(self, source: Source, what: str) -> Signature:
-        tokens = self.words([t for line in tokens_of(Text(source)) for t in line])
+        tokens = self.types.spelled([t for line in tokens_of(Text(source)) for t in line], self.given)
         if not tokens:
             raise InputError(f"{what} has an empty declaration", place=source.place(0, 0), hint='"unsigned long read_cr3(void)"')
         syntax = parse_declaration(tokens, what)
@@ -221,15 +301,6 @@ class CUnit:
         names = [n for n, _ in walk(part(declarator, "declarator")) if n.type == "identifier"]
         return Signature(text_of(names[-1]) if names else "", result, tuple(made))
 
-    def words(self, tokens: list[Token]) -> list[Token]:
-        """``tokens`` with names of integer types in words that the grammar knows as types."""
-        made = []
-        for t in tokens:
-            found = self.types.get(t.text) if t.kind == "name" else None
-            spelled = SPELLINGS.get(found) if isinstance(found, Integer) else None
-            made.append(t if spelled is None else Token(t.kind, spelled, t.start, t.end, t.origin, t.spaced, t.when, t.hidden))
-        return made
-
     def fragment(self, text: str, what: str, at: Token, origin: Place) -> Syntax:
         key = text, origin
         if key not in self._fragments:
@@ -240,7 +311,7 @@ class CUnit:
             expanded, _ = self.preprocessor.expanded(tokens)
             if not expanded:
                 raise InputError(f"{what} is empty", place=origin, hint="write one C expression")
-            self._fragments[key] = self.words(expanded)
+            self._fragments[key] = self.types.spelled(expanded, self.given)
         return parse_expression(self._fragments[key], what, at)
 
     def parsed(self, name: str) -> tuple[Syntax, frozenset[Dependency]]:
@@ -253,7 +324,7 @@ class CUnit:
                 if not group.closed and group.origin is segment.origin and group.start < segment.tokens[-1].end:
                     raise InputError(f"{name} stands in a condition that is never closed", place=group.origin.place(group.start), hint="close it with #endif")
             tokens, depends = self.preprocessor.expanded(segment.tokens)
-            found = self._parsed[name] = parse_function(self.words(tokens), name), frozenset(depends)
+            found = self._parsed[name] = parse_function(self.types.spelled(tokens, segment.position), name), frozenset(depends)
         return found
 
     def follow(self, name: str, kinds: tuple[Type | None, ...], place: Place) -> Followed:
@@ -284,13 +355,16 @@ class CUnit:
             given.append(chosen)
         for q in left:
             notes.append(f"{name} does not take '{q.name}', which its callers pass")
-        return self.read(name, signature, given, parameters, role, tuple(notes)).procedure
+        return self.read(name, signature, given, parameters, role, tuple(notes), tuple(q.name for q in left)).procedure
 
-    def read(self, name: str, signature: Signature, given: list[p.Parameter | None], parameters: tuple[p.Parameter, ...], role: str, notes: tuple[str, ...]) -> Followed:
+    def read(self, name: str, signature: Signature, given: list[p.Parameter | None], parameters: tuple[p.Parameter, ...], role: str, notes: tuple[str, ...], ignores: tuple[str, ...] = ()) -> Followed:
         """Read the body of ``name``; ``given`` says for each of its parameters what is passed, if anything known is."""
         syntax, depends = self.parsed(name)
         segment = self.segments[name]
-        reader = Statements(self, syntax, result=signature.result)
+        for node, _ in walk(syntax.root):
+            if node.type == "enumerator":
+                raise syntax.refuse(node, "an enumeration inside a function", "declare it outside")
+        reader = Statements(self, syntax, given=segment.origin is not self.own, result=signature.result)
         for q in parameters:
             reader.declared.add(q.name)
             reader.stored[q.name] = q.type
@@ -311,11 +385,13 @@ class CUnit:
             body = reader.body(part(syntax.root, "body"))
         finally:
             self._stack.pop()
+        for unset, node in reader.unset.items() if self.missing(segment) else ():
+            reader.note(f"'{unset}' of {name} is given its value in lines that were not seen: assumed free of TLB effects ({syntax.place(node)})")
         known = isinstance(signature.result, Integer) and not reader.unknown_result
         result = signature.result.type if known and isinstance(signature.result, Integer) else None
         procedure = p.Procedure(name, parameters, segment.place, lambda: body, result, role, "")
         names = frozenset(t.text for t in segment.tokens if t.kind == "name")
-        self._read[procedure] = _Read(segment, (*notes, *reader.notes), depends, tuple(reader.callees), names)
+        self._read[procedure] = _Read(segment, (*notes, *reader.notes), depends | reader.depends, tuple(reader.callees), names, ignores)
         return Followed(procedure, segment.origin is not self.own)
 
 
@@ -333,13 +409,19 @@ def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | Non
     text = Text(source)
     preprocessor.add(text)
     found: dict[str, Segment] = {}
-    types: dict[str, CType] = {}
+    types = Typedefs()
+    enumerations: list[Segment] = []
+    position = profile_end = 0
     damage = None
     given: dict[str, Place] = {}
     ends_in_gap = any(g.before >= len(source.lines) for g in source.gaps)
     for tokens, closing in ((preprocessor.tokens[:before], False), (preprocessor.tokens[before:], ends_in_gap)):
+        profile_end = position
         for segment in segments(tokens, closing):
-            _typedef(segment.tokens, types)
+            segment.position = position = position + 1
+            types.learn(segment.tokens, position)
+            if not segment.name and any(t.text == "enum" for t in segment.tokens):
+                enumerations.append(segment)
             damage = damage or segment.damage
             if segment.name and segment.name in found and found[segment.name].origin is segment.origin:
                 segment.damage = InputError(f"there are two functions '{segment.name}'", place=segment.place, hint="the configuration may leave both in: give -D NAME")
@@ -348,18 +430,7 @@ def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | Non
             elif segment.origin is text and any(t.text == "const" for t in segment.tokens):
                 given |= {t.text: t.place for t, after in pairwise(segment.tokens) if t.kind == "name" and after.text == "="}
     assumed = frozenset("".join(n.split()) for n in assume_no_tlb_effect)
-    return CUnit(source, profile, assumed, preprocessor, found, text, types, damage, given)
-
-
-def _typedef(tokens: list[Token], types: dict[str, CType]) -> None:
-    """Learn the type that a ``typedef`` names, if it is an integer."""
-    if len(tokens) < 4 or tokens[0].text != "typedef" or tokens[-1].text != ";" or tokens[-2].kind != "name":
-        return
-    words = [t.text for t in tokens[1:-2] if t.text not in NOISE]
-    first: Any = types.get(words[0]) if len(words) == 1 else None
-    found = first or integer_type(words)
-    if isinstance(found, Integer):
-        types[tokens[-2].text] = found
+    return CUnit(source, profile, assumed, preprocessor, found, text, types, enumerations, profile_end, damage, given)
 
 
 __all__ = ["CUnit", "read_unit"]

@@ -50,6 +50,8 @@ CBOOL = Integer(8, False, boolean=True)
 VOID = Other("void")
 
 _SIZES = {"char": 8, "short": 16, "int": 32, "long": 64}
+SIZE_WORDS = frozenset({"signed", "unsigned", "__signed__", *_SIZES})
+"""Words of which several name one type."""
 _FIXED = {f"{sign}int{width}_t": Integer(width, not sign) for sign in ("", "u") for width in (8, 16, 32, 64)}
 _NAMED: dict[str, CType] = {**_FIXED, "bool": CBOOL, "_Bool": CBOOL, "size_t": UNSIGNED_LONG, "ssize_t": LONG, "ptrdiff_t": LONG, "intptr_t": LONG, "uintptr_t": UNSIGNED_LONG, "void": VOID}
 SPELLINGS = {t: name for name, t in _FIXED.items()} | {CBOOL: "bool"}
@@ -62,7 +64,7 @@ def integer_type(words: Iterable[str]) -> CType | None:
     kept = [w for w in words if w not in NOISE]
     if len(kept) == 1 and kept[0] in _NAMED:
         return _NAMED[kept[0]]
-    if not kept or not set(kept) <= {"signed", "unsigned", "__signed__", *_SIZES}:
+    if not kept or not SIZE_WORDS.issuperset(kept):
         return None
     sizes = [w for w in kept if w in _SIZES]
     size = next((_SIZES[w] for w in ("char", "short", "long") if w in sizes), 32)
@@ -90,6 +92,11 @@ def unknown(why: str, type_: CType = VOID) -> Value:
 
 def number(value: int, type_: Integer = INT) -> Value:
     return Value(type_, const(value, type_.word))
+
+
+def signed(value: int, type_: Integer) -> int:
+    """The number that a word of ``type_`` with the bits ``value`` stands for."""
+    return value - (1 << type_.width) if type_.signed and value >> (type_.width - 1) else value
 
 
 def literal(text: str) -> Value | None:

@@ -16,27 +16,34 @@ from tlbcheck.lang.program import Procedure
 class Fact:
     """Something about a code base that its environment depends on.
 
-    It holds where one of ``identifiers`` occurs in the source, or ``define`` is defined; ``text``
-    and ``otherwise`` say what that means.
+    It holds where one of ``identifiers`` occurs in the source, one of ``own`` in the file of the
+    function itself, or ``define`` is defined; ``text`` and ``otherwise`` say what that means.
     """
 
     name: str
     text: str
     otherwise: str
     identifiers: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     define: str = ""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The procedure to be checked. ``unseen_end``: where its last statements were not in the source."""
+    """The procedure to be checked.
+
+    ``unseen``: the first place where lines of it were not in the source; ``unseen_end``: where its last ones were not.
+    ``ignores``: what callers pass and it does not take.
+    """
 
     name: str
     title: str
     procedure: Procedure
     facts: frozenset[str]
     assumptions: tuple[str, ...]
+    unseen: Place | None = None
     unseen_end: Place | None = None
+    ignores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -47,14 +47,14 @@ def read_hunk(lines: Sequence[SourceLine], at: int, level: Level, header: Source
     hunk = Hunk(int(match[1]), old, int(match[3]), new, header.place, heading)
     above = _Candidate(header, lines[at].text, at, False)
     plain = _plain(lines, above, level, old, new)
-    if plain is not None and not _ends_early(lines, level, [above, *plain]):
-        return _built(hunk, [above, *plain], ["heading", *("real" for _ in plain)], lines)
+    if plain is not None and (follows := _left_over(lines, level, [above, *plain])) != "structure":  # git puts no empty line between hunks
+        return _built(hunk, [above, *plain], ["heading", *("real" for _ in plain)], lines, may_go_on=follows == "footer")
     found = list(_candidates(lines, at + 1, level, 2 * (old + new) + 50))
     roles = _fit([above, *found], level, old, new) if plain is None else ""
     if isinstance(roles, list):
         chosen = [above, *found[: len(roles) - 1]]
-        if not _ends_early(lines, level, chosen):
-            return _built(hunk, chosen, roles, lines)
+        if (follows := _left_over(lines, level, chosen)) != "structure":
+            return _built(hunk, chosen, roles, lines, may_go_on=follows == "footer")
         roles = ""
     end = at + 1
     while end < len(lines) and not is_structure(unquoted(lines[end])[1].text):
@@ -145,18 +145,26 @@ def _wrapped(last: _Candidate, after: _Candidate) -> bool:
     """Whether a mailer may have broken a line between these two: its first word would not have fitted."""
     if after.index != last.index + 1 or not after.line.text.strip():
         return False
-    return len(last.whole.rstrip().expandtabs()) + 1 + len(after.line.text.split(maxsplit=1)[0]) >= _WIDTH
+    return len(last.whole.expandtabs()) + 1 + len(after.line.text.split(maxsplit=1)[0]) >= _WIDTH
 
 
-def _ends_early(lines: Sequence[SourceLine], level: Level, found: Sequence[_Candidate]) -> bool:
-    """Whether an empty context line seems left over: git puts none between hunks, and the rest of a line
-    that a mailer broke in a run of spaces looks like a context line of its own."""
+def _left_over(lines: Sequence[SourceLine], level: Level, found: Sequence[_Candidate]) -> str:
+    """Whether an empty context line seems left over behind a hunk, by what follows it: "structure", "footer" or "".
+
+    The rest of a line that a mailer broke in a run of spaces looks like a context line of its own.
+    """
     after = next(_candidates(lines, found[-1].index + 1, level, 1), None)
     if after is None or after.interrupted or after.line.text.strip() or after.index + 1 >= len(lines):
-        return False
-    if not is_structure(unquoted(lines[after.index + 1])[1].text):
-        return False
-    return any(_signed(line.line)[0] == " " and _wrapped(last, line) for last, line in pairwise(found))
+        return ""
+    text = unquoted(lines[after.index + 1])[1].text
+    follows = "structure" if is_structure(text) else "footer" if text.rstrip() == "--" else ""
+    if not follows:
+        return ""
+    broken = [(last, line) for last, line in pairwise(found) if _signed(line.line)[0] == " " and _wrapped(last, line)]
+    if follows == "footer":  # people put an empty line there themselves; but a mailer would have broken every line of this width
+        widest = max(len(line.text) for line in lines if " " in line.text.strip())
+        broken = [(last, line) for last, line in broken if widest < len(last.whole.rstrip()) + 1 + len(line.line.text.split(maxsplit=1)[0])]
+    return follows if broken else ""
 
 
 def _fit(found: Sequence[_Candidate], level: Level, old: int, new: int) -> list[str] | str:
@@ -217,11 +225,13 @@ def _options(last: _Candidate, line: _Candidate, level: Level, beside_comment: b
     options = []
     if sign:
         options.append(("real", int(sign != "+"), int(sign != "-"), 0))
-    # A mailer breaks a line at a space, so none goes on with one. What it moved down may begin with a
+    # A mailer breaks a line at a space, so hardly any goes on with one. What it moved down may begin with a
     # minus, as in "return -EINVAL"; then most leave the space above it, and no indentation follows.
     kept = last.whole.endswith(" ")
     if sign != " " and _wrapped(last, line) and (not sign or kept or not text.text.startswith("  ")):
         options.append(("rest", 0, 0, (0 if not sign else 1) + (0 if kept else 2)))
+    elif sign == " " and _wrapped(last, line):  # broken in a run of spaces
+        options.append(("rest", 0, 0, 3))
     if level.depth and not line.line.text and beside_comment:
         options.append(("stray", 0, 0, 4))
     return options
@@ -232,7 +242,7 @@ def _ends(last: _Candidate, after: _Candidate) -> bool:
     return sign != "\\" and _may_follow(last, after)
 
 
-def _built(hunk: Hunk, found: Sequence[_Candidate], roles: Sequence[str], lines: Sequence[SourceLine]) -> tuple[Hunk, int]:
+def _built(hunk: Hunk, found: Sequence[_Candidate], roles: Sequence[str], lines: Sequence[SourceLine], *, may_go_on: bool) -> tuple[Hunk, int]:
     heading = hunk.heading
     built: list[HunkLine] = []
     doubts: list[Remark] = []
@@ -250,6 +260,11 @@ def _built(hunk: Hunk, found: Sequence[_Candidate], roles: Sequence[str], lines:
                 built[-1] = replace(built[-1], newline=False)
         elif role == "real":
             built.append(HunkLine(sign, text.text, text.place))
+    rest = next((line for line, role in zip(found, roles, strict=False) if role == "rest" and line is not found[1]), None)
+    if rest is not None:
+        doubts.append(Remark("is the rest of the line above it, which a mailer broke: if it stood after several spaces, some are lost", rest.line.place))
+    if may_go_on:
+        doubts.append(Remark("an empty line follows the hunk: if a mailer broke a long line of it in a run of spaces, that is its last line and the rest is no line of its own", found[-1].line.place))
     return replace(hunk, heading=heading, lines=tuple(built), doubts=tuple(doubts)), found[-1].index + 1
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.source import Gap, Source, SourceLine
@@ -68,11 +69,15 @@ def _bodies(source: Source | None) -> dict[str, list[list[str]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of one side; ``changed`` if the patch changes it or what stands right beside it."""
+    """A line of one side; ``changed`` if the patch changes it or what stands right beside it.
+
+    ``instead`` are the lines of the other side that an added or removed one stands beside.
+    """
 
     source: SourceLine
     code: CodeLine
     changed: bool
+    instead: tuple[str, ...] = ()
 
 
 @dataclass
@@ -82,7 +87,7 @@ class _Unit:
     name: str
     """Empty for what is no function."""
     head: tuple[str, ...]
-    """The lines up to the body."""
+    """The lines up to the body, as both sides have them: a hunk's heading is of the old one."""
     nesting: Nesting = field(default_factory=Nesting)
     lines: list[SourceLine] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
@@ -98,6 +103,10 @@ class _Unit:
 
     def break_off(self, message: str, place: Place) -> None:
         self.broken = self.broken or InputError(f"{self.name or 'what the hunk stands in'} cannot be put together of the hunks: {message}", place=place, hint=_TREE)
+
+    def headed(self, heading: str) -> bool:
+        """Whether ``heading`` is that of a hunk inside this."""
+        return any(line.strip().startswith(heading) for line in self.head) or (bool(self.name) and function_name(heading.removesuffix("{").rstrip()) == self.name)
 
     @property
     def at_statement(self) -> bool:
@@ -162,9 +171,15 @@ class _Builder:
     def _lines(self, hunk: Hunk) -> list[_Line]:
         other = "+" if self.sign == "-" else "-"
         signs = ["", *(line.sign for line in hunk.lines), ""]
-        return [
-            _Line(SourceLine(line.text, line.place), self.lexer.read(line.text), line.sign == self.sign or other in (signs[i], signs[i + 2])) for i, line in enumerate(hunk.lines) if line.sign != other
-        ]
+        made: list[_Line] = []
+        for is_context, group in groupby(enumerate(hunk.lines), lambda one: one[1].sign == " "):
+            block = list(group)
+            instead = () if is_context else tuple(line.text for _, line in block if line.sign == other)
+            for i, line in block:
+                if line.sign != other:
+                    changed = line.sign == self.sign or other in (signs[i], signs[i + 2])
+                    made.append(_Line(SourceLine(line.text, line.place), self.lexer.read(line.text), changed, instead))
+        return made
 
     # Gaps
 
@@ -196,7 +211,7 @@ class _Builder:
         where = _where([line.code for line in lines])
         heading = _heading(hunk)
         unit = self.unit
-        if unit and heading and any(line.strip().startswith(heading) for line in unit.head) and where in ("inside", "unknown"):
+        if unit and heading and where in ("inside", "unknown") and unit.headed(heading):
             if not unit.at_statement:
                 unit.break_off("lines are missing in the middle of a statement", hunk.place)
             unit.gaps.append(Gap(len(unit.lines), f"{said} between two hunks of {unit.name or heading} {verb} not in the mail", hunk.place))
@@ -316,7 +331,7 @@ class _Builder:
         opening = code.find("{")
         if opening >= 0:
             signature = f"{said} {code[:opening]}"
-            unit = _Unit(function_name(signature), tuple(part.source.text for part in self.head), changed=any(part.changed for part in self.head))
+            unit = _Unit(function_name(signature), tuple(text for part in self.head for text in (part.source.text, *part.instead)), changed=any(part.changed for part in self.head))
             unit.lines.extend(part.source for part in self.head[:-1])
             self.head, self.unit = [], unit
             self._in_unit(unit, line)
