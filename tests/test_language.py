@@ -135,7 +135,7 @@ level = shared("level", Range(0, 5))
 
 
 @procedure
-def pour(amount: Range(1, 2)) -> None:  # type: ignore[valid-type]
+def pour(amount: Range(1, 2)) -> None:  # type: ignore[valid-type]  # read by the language, which has ranges
     """Pours water in."""
     now = level.get()
     require(now + amount <= 5)

@@ -5,17 +5,18 @@ operations and ``tlbcheck.check`` runs checks from Python.
 """
 
 from tlbcheck.errors import InputError, InternalError, Place, TlbcheckError
+from tlbcheck.lang.contract import Contract, most_general_caller
 from tlbcheck.lang.expr import Expr, implies, ite, var
 from tlbcheck.lang.model import CACHED, Amendment, CacheKind, Event, Interrupt, Model, Property, Repair, Variant, enter, leave, operation
-from tlbcheck.lang.program import Flag, Operation, Procedure, Table, atomic, case_variable, choose, cpus, marker, per_cpu, require, shared, this_cpu
+from tlbcheck.lang.program import Flag, Operation, Procedure, Table, atomic, case_variable, choose, cpus, marker, per_cpu, require, requires, shared, this_cpu
 from tlbcheck.lang.python_front import procedure
 from tlbcheck.lang.types import Range, u32, u64
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CACHED", "Amendment", "CacheKind", "Event", "Expr", "Flag", "InputError", "InternalError", "Interrupt", "Model", "Operation",
+    "CACHED", "Amendment", "CacheKind", "Contract", "Event", "Expr", "Flag", "InputError", "InternalError", "Interrupt", "Model", "Operation",
     "Place", "Procedure", "Property", "Range", "Repair", "Table", "TlbcheckError", "Variant", "__version__", "atomic",
-    "case_variable", "choose", "cpus", "enter", "implies", "ite", "leave", "marker", "operation", "per_cpu", "procedure",
-    "require", "shared", "this_cpu", "u32", "u64", "var",
+    "case_variable", "choose", "cpus", "enter", "implies", "ite", "leave", "marker", "most_general_caller", "operation", "per_cpu", "procedure",
+    "require", "requires", "shared", "this_cpu", "u32", "u64", "var",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from tlbcheck import Flag, Interrupt, atomic, choose, procedure, require, u64
+from tlbcheck import Flag, Interrupt, atomic, choose, most_general_caller, procedure, require, requires, u64
 from tlbcheck.lang.expr import and_, eq, not_
 from tlbcheck.machine.x86 import (
     CR0,
@@ -20,6 +20,7 @@ from tlbcheck.machine.x86 import (
     X86_CR0_PG,
     X86_CR3_ADDR_MASK,
     X86_CR3_NOFLUSH,
+    X86_CR3_PCID_MASK,
     X86_CR4_DE,
     X86_CR4_FSGSBASE,
     X86_CR4_OSXSAVE,
@@ -103,23 +104,50 @@ def mmu_cr4_features() -> u64:
     return MMU_CR4_FEATURES
 
 
-@procedure(role="switch")
+@procedure
+def may_be_loaded(cr3: u64, cr4: u64) -> bool:
+    """A PCID and NOFLUSH need PCIDE; Xen sets that only with INVPCID, and never with PGE (5c81d260c2)."""
+    if cr4 & X86_CR4_PCIDE:
+        return use_invpcid and not (cr4 & X86_CR4_PGE)
+    return not (cr3 & (X86_CR3_NOFLUSH | X86_CR3_PCID_MASK))
+
+
+@procedure(role="switch", ensures=("missing-flush", "switch-lands", "no-fault"))
 def switch_cr3_cr4(cr3: u64, cr4: u64) -> None:
     """Each version puts its own in this place."""
+    requires(may_be_loaded(cr3, cr4))
 
 
 @procedure
+def exists(v: Context) -> bool:
+    """``v`` can exist: its domain's kind is that of its space and built in, and PCIDs need INVPCID."""
+    if not PV_EXISTS and kind(v) not in (Kind.idle, Kind.hvm):
+        return False
+    if kind(v) == Kind.pcid and not (PCID_EXISTS and use_invpcid):
+        return False
+    return space(v) not in (Space.observed, Space.sibling) or kind(v) == observed_kind
+
+
+@procedure(ensures=("missing-flush", "switch-lands", "stale-translation"))
 def write_ptbase(v: Context) -> None:
+    requires(exists(v))
     new_cr4 = host_cr4() if kind(v) == Kind.idle or kind(v) == Kind.hvm else pv_guest_cr4_to_real_cr4(v)
     switch_cr3_cr4(make_cr3(v), new_cr4)
 
 
 @procedure
+def write_ptbase_keeping_cr4(v: Context) -> None:
+    """For a switch that takes no CR4: only to where CR4 is to stay as it is."""
+    with atomic:
+        new_cr4 = host_cr4() if kind(v) == Kind.idle or kind(v) == Kind.hvm else pv_guest_cr4_to_real_cr4(v)
+        require(new_cr4 == read_cr4())
+    switch_cr3_cr4(make_cr3(v), new_cr4)
+
+
+@procedure
 def require_exists(v: Context) -> None:
-    """``v`` can exist: its domain's kind is that of its space and built in, and PCIDs need INVPCID."""
-    require(space(v) not in (Space.observed, Space.sibling) or kind(v) == observed_kind)
-    require(kind(v) != Kind.pcid or (PCID_EXISTS and use_invpcid))
-    require(PV_EXISTS or kind(v) == Kind.idle or kind(v) == Kind.hvm)
+    """Only runs go on from here in which ``v`` can exist."""
+    require(exists(v))
 
 
 @procedure
@@ -191,12 +219,8 @@ def new_guest_cr3() -> None:
     write_ptbase(new)
 
 
-@procedure(role="caller.open")
-def any_caller() -> None:
-    """The most general caller: interrupts on, perhaps from lazy idle, any target."""
-    next = choose(Context)
-    require_exists(next)
-    write_ptbase(next)
+any_caller = most_general_caller(write_ptbase, role="caller.open")
+"""With interrupts on, perhaps from lazy idle, to any target."""
 
 
 @procedure

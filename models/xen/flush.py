@@ -6,7 +6,7 @@ Whoever calls them relies on what they promise at their return: ``flush-all`` fo
 
 from __future__ import annotations
 
-from tlbcheck import Flag, per_cpu, procedure, u32
+from tlbcheck import Flag, per_cpu, procedure, requires, u32
 from tlbcheck.machine.x86 import INVLPG, INVPCID_ADDRESS, INVPCID_ALL, INVPCID_ALL_NONGLOBAL, X86_CR4_PCIDE, X86_CR4_PGE
 
 from .contexts import PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI, Page, use_invpcid, xpti_exists
@@ -32,7 +32,7 @@ root_pgt_changed = per_cpu("root_pgt_changed", bool)
 """The next exit to the guest has to copy the vCPU's root table again."""
 
 
-@procedure(role="flush-all")
+@procedure(role="flush-all", ensures=("flush-all", "no-fault"))
 def do_tlb_flush() -> None:
     """Everything cached on this CPU goes, global entries too (94a992bccd, b5087a31ef)."""
     flags = local_irq_save()
@@ -53,9 +53,10 @@ def do_tlb_flush() -> None:
     local_irq_restore(flags)
 
 
-@procedure(role="flush-page")
+@procedure(role="flush-page", ensures=("flush-page", "no-fault"))
 def flush_one_page(va: Page, canonical: bool) -> None:
     """One page under every PCID in use: they are shared by all domains and both views of a guest."""
+    requires(canonical)  # INVPCID faults on any other address (XSA-279)
     if read_cr4() & X86_CR4_PCIDE:
         INVPCID_ADDRESS(PCID_PV_PRIV, va, canonical)
         INVPCID_ADDRESS(PCID_PV_USER, va, canonical)
@@ -67,10 +68,16 @@ def flush_one_page(va: Page, canonical: bool) -> None:
 
 
 @procedure
+def is_one_page(flags: u32) -> bool:
+    return flags & FLUSH_ORDER_MASK == FLUSH_ONE_PAGE & FLUSH_ORDER_MASK
+
+
+@procedure
 def flush_area_local(va: Page, canonical: bool, flags: u32) -> None:
     """A single page, or everything; larger areas are everything too."""
+    requires(canonical or not is_one_page(flags))
     if flags & (FLUSH_TLB | FLUSH_TLB_GLOBAL):
-        if flags & FLUSH_ORDER_MASK == FLUSH_ONE_PAGE & FLUSH_ORDER_MASK:
+        if is_one_page(flags):
             flush_one_page(va, canonical)
         else:
             do_tlb_flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 
-from tlbcheck import Flag, Interrupt, Model, Table, Variant, atomic, choose, cpus, per_cpu, procedure, require, shared, this_cpu, u32, var
+from tlbcheck import Flag, Interrupt, Model, Table, Variant, atomic, choose, cpus, per_cpu, procedure, require, requires, shared, this_cpu, u32, var
 from tlbcheck.lang.expr import eq, lookup, not_, or_
 from tlbcheck.lang.program import CPU_SELF
 from tlbcheck.lang.types import CPU, U32, enum_type
@@ -18,8 +18,8 @@ from tlbcheck.machine import x86
 
 from . import callers, flush
 from .contexts import MEANINGS, NOTATION, Context, Kind, Page, current_is_idle, kind, observed_kind, tlb, use_invpcid, xpti_exists
-from .contracts import CONTRACTS
-from .flush import FLUSH_ONE_PAGE, FLUSH_ORDER_MASK, FLUSH_TLB, FLUSH_TLB_GLOBAL, FLUSH_VCPU_STATE, flush_area_local
+from .contracts import CONTRACTS, TODAY
+from .flush import FLUSH_ONE_PAGE, FLUSH_ORDER_MASK, FLUSH_ROOT_PGTBL, FLUSH_TLB, FLUSH_TLB_GLOBAL, FLUSH_VCPU_STATE, flush_area_local
 from .primitives import local_irq_disable, local_irq_enable, local_irq_is_enabled, local_irq_restore, local_irq_save, read_cr3
 
 LOCAL_ONLY_FLUSH = Flag("LOCAL_ONLY_FLUSH", False)
@@ -86,8 +86,8 @@ def wait_for_the_others() -> None:
 
 @procedure
 def flush_area_mask(mask: u32, va: Page, flags: u32) -> None:
-    """Requires interrupts to be on, or only this CPU in the mask: the assertion is Xen's own."""
-    assert mask & ~bit_of(this_cpu()) == 0 or local_irq_is_enabled()
+    """Flush on this CPU, and have the others do it. What it requires is what Xen asserts since 9f735ee490."""
+    requires(mask & ~bit_of(this_cpu()) == 0 or x86.IF.get())
     if flags & ~(FLUSH_VCPU_STATE | FLUSH_ORDER_MASK) and mask & bit_of(this_cpu()):
         flush_area_local(va, True, flags)
     if mask & ~bit_of(this_cpu()):
@@ -165,11 +165,12 @@ def start() -> None:
 
 _VA, _FLAGS = var("arg.va", enum_type(Page)), var("arg.flags", U32)
 _PAGE = var("entry.page", enum_type(Page))
-CLEAN = dict.fromkeys(("shootdown", "shootdown-completes", "no-fault"), "proved")
+CLEAN = dict.fromkeys(("shootdown", "shootdown-completes", "no-fault", "requires"), "proved")
 
 
-def _show_flags(value: int) -> str:
-    named = {"FLUSH_TLB": FLUSH_TLB, "FLUSH_VCPU_STATE": FLUSH_VCPU_STATE}
+def show_flags(value: int) -> str:
+    """What a flush is asked to do, by the names of its flags."""
+    named = {"FLUSH_TLB": FLUSH_TLB, "FLUSH_VCPU_STATE": FLUSH_VCPU_STATE, "FLUSH_ROOT_PGTBL": FLUSH_ROOT_PGTBL}
     order = ["one page"] if value & FLUSH_ORDER_MASK else []
     return " | ".join([name for name, bit in named.items() if value & bit] + order) or "0"
 
@@ -191,9 +192,10 @@ def _model(cpus: int) -> Model:
             "in_mask": not_(eq(var("arg.mask", U32) & lookup(CPU_SELF, bit_of.values, U32), 0)),
             "asked_for": or_(eq(_VA, _PAGE), not_(eq(_FLAGS & FLUSH_ORDER_MASK, FLUSH_ONE_PAGE & FLUSH_ORDER_MASK))),
         },
-        procedures=CONTRACTS,
+        procedures=TODAY,
+        contracts=CONTRACTS,
         flags={f: f.default for f in (*callers.FLAGS, *flush.FLAGS, *FLAGS)},
-        notation=replace(NOTATION, values={**NOTATION.values, **dict.fromkeys(("flush_flags", "write flush_flags.value"), _show_flags)}),
+        notation=replace(NOTATION, values={**NOTATION.values, **dict.fromkeys(("flush_flags", "write flush_flags.value"), show_flags)}),
         variants={
             "local-only-flush": Variant(
                 "with interrupts off, flush_area() flushes this CPU only",

@@ -6,13 +6,14 @@ x86-tlb.md 6: IF stops maskable interrupts only (N-1); an NMI is blocked until t
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import pytest
 
 from tlbcheck import InputError, Interrupt, Model, Procedure, Property, Range, atomic, choose, cpus, enter, leave, marker, operation, per_cpu, procedure, shared, this_cpu, var
 from tlbcheck.check import verify
 from tlbcheck.engines.run import ModelResult
-from tlbcheck.lang.expr import TRUE, and_, eq, not_
+from tlbcheck.lang.expr import TRUE, Expr, and_, eq, not_
 from tlbcheck.lang.types import BOOL, Cpu
 from tlbcheck.machine.x86 import CLI, IF, STI
 
@@ -72,10 +73,10 @@ def seen(name: str, role: str, within: str) -> Property:
     return made
 
 
-def check(*properties: Property, body: Procedure = run, **more: object) -> ModelResult:
+def check(*properties: Property, body: Procedure = run, **more: Any) -> ModelResult:
     interrupts = (Interrupt(irq_handler, IF), Interrupt(nmi_handler, None, level="nmi"))
-    values = {"name": "levels", "title": "levels", "init": start, "task": body, "interrupts": interrupts, "depth": 8, **more}
-    return verify(Model(**values), list(properties), engines=("explicit", "bmc"), recheck=True)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"name": "levels", "title": "levels", "init": start, "task": body, "interrupts": interrupts, "depth": 8, **more}
+    return verify(Model(**values), list(properties), engines=("explicit", "bmc"), recheck=True)
 
 
 def test_what_interrupts_what() -> None:
@@ -147,9 +148,9 @@ def sums_up() -> None:
     work()
 
 
-def about(name: str, bad: object, **more: object) -> Property:
+def about(name: str, bad: Expr, **more: Any) -> Property:
     made = Property(name, name, source="this test", trigger=operation("work"), clauses={"bad": "it is"})
-    made.on(operation("work"), bad={"bad": bad}, **more)  # type: ignore[dict-item, arg-type]
+    made.on(operation("work"), bad={"bad": bad}, **more)
     return made
 
 

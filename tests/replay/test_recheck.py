@@ -8,12 +8,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import Spec, build, specs
 
-from tlbcheck import CACHED, Event, Interrupt, Model, Property, atomic, choose, marker, procedure, require, shared, u64, var
+from tlbcheck import CACHED, Event, Interrupt, Model, Procedure, Property, atomic, choose, marker, procedure, require, shared, u64, var
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, and_, eq, not_
@@ -142,8 +143,8 @@ def with_interrupts() -> None:
     x86.IF.set(True)
 
 
-def irq_model(**more: object) -> Model:
-    return Model(name="mine/irq", title="a flag that a handler sets", init=with_interrupts, task=interrupted, interrupts=(Interrupt(handler, x86.IF),), **more)  # type: ignore[arg-type]
+def irq_model(**more: Any) -> Model:
+    return Model(name="mine/irq", title="a flag that a handler sets", init=with_interrupts, task=interrupted, interrupts=(Interrupt(handler, x86.IF),), **more)
 
 
 ASSERTED = Property("asserted", "what is asserted holds", source="here", clauses={"assert": "it does not"})
@@ -207,13 +208,13 @@ def remap_flush_and_use() -> None:
         work()
 
 
-def remap_model(task: object, *actions: object) -> Model:
+def remap_model(task: Procedure, *actions: Procedure) -> Model:
     return Model(
         name="mine/remap",
         title="a page-table entry that changes",
         init=pages_on,
-        task=task,  # type: ignore[arg-type]
-        actions=actions,  # type: ignore[arg-type]
+        task=task,
+        actions=actions,
         cache=x86.tlb(
             tags=(0,),
             fields=(("page", enum_type(Page), (0,)), ("frame", enum_type(Frame), (0, 1))),

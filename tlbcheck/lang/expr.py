@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from tlbcheck.lang.types import BOOL, U64, BoolType, EnumType, IntType, Type, WordType, enum_type, ordinal
@@ -17,13 +17,15 @@ from tlbcheck.lang.types import BOOL, U64, BoolType, EnumType, IntType, Type, Wo
 class Expr:
     """One node. ``op`` is ``const``, ``var`` or an operator of ``OPERATORS``.
 
-    ``value`` holds the constant, the variable's name, or the table of a ``table`` node.
+    ``value`` holds the constant, the variable's name, or the table of a ``table`` node. ``depth`` counts
+    nodes from here down to the furthest leaf.
     """
 
-    __slots__ = ("__weakref__", "args", "op", "type", "value")
+    __slots__ = ("__weakref__", "args", "depth", "op", "type", "value")
 
     op: str
     args: tuple[Expr, ...]
+    depth: int
     type: Type | None
     value: Any
 
@@ -88,6 +90,7 @@ def _node(op: str, args: tuple[Expr, ...], type_: Type | None, value: Any) -> Ex
     if found is None:
         found = object.__new__(Expr)
         found.op, found.args, found.type, found.value = op, args, type_, value
+        found.depth = 1 + max([a.depth for a in args], default=0)
         _nodes[key] = found
     return found
 
@@ -307,20 +310,30 @@ def conjuncts(a: Expr) -> tuple[Expr, ...]:
 
 
 def substitute(a: Expr, values: Mapping[str, Expr], memo: dict[Expr, Expr] | None = None) -> Expr:
-    """``a`` with variables replaced, folded again on the way up."""
+    """``a`` with variables replaced, folded again on the way up.
+
+    Trees are as deep as a procedure's longest chain of assignments, so nothing here recurs.
+    """
     memo = {} if memo is None else memo
-    found = memo.get(a)
-    if found is not None:
-        return found
     if a.op == "var":
-        result = values.get(a.value, a)
-    elif not a.args:
-        result = a
-    else:
-        args = tuple(substitute(x, values, memo) for x in a.args)
-        result = a if all(x is y for x, y in zip(args, a.args, strict=True)) else rebuild(a, args)
-    memo[a] = result
-    return result
+        return values.get(a.value, a)
+    waiting = [a] if a.args else []
+    if not waiting:
+        return a
+    while waiting:
+        e = waiting[-1]
+        if e not in memo:
+            todo = [x for x in e.args if x not in memo]
+            if todo:
+                waiting += reversed(todo)
+                continue
+            if e.op == "var":
+                memo[e] = values.get(e.value, e)
+            else:
+                args = tuple([memo[x] for x in e.args])
+                memo[e] = e if all(x is y for x, y in zip(args, e.args, strict=True)) else rebuild(e, args)
+        waiting.pop()
+    return memo[a]
 
 
 def rebuild(a: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -346,22 +359,66 @@ def rebuild(a: Expr, args: tuple[Expr, ...]) -> Expr:
             return apply(a.op, args, a.type, a.value)
 
 
+def nodes(a: Expr, known: Container[Expr] = ()) -> list[Expr]:
+    """Every node of ``a`` that is not ``known``, once each: operands before what they are in, and without recursion."""
+    made: dict[Expr, None] = {}
+    waiting = [a]
+    while waiting:
+        e = waiting[-1]
+        todo = [x for x in e.args if x not in made and x not in known]
+        if todo:
+            waiting += reversed(todo)
+        else:
+            made.setdefault(e)
+            waiting.pop()
+    return list(made)
+
+
+_NESTED, _SIZE = 40, 200
+"""How deep and how large a part of an expression may be that is written in one piece; Python reads 200 nested brackets."""
+
+
+def spell(a: Expr, one: Callable[[Expr, Mapping[Expr, str]], str]) -> tuple[list[tuple[str, str]], str]:
+    """The text of ``a``, made by ``one`` of each node from the texts of those below it.
+
+    What is nested deeply, or would be written very often, is named: the names come first, in order, each with its text.
+    """
+    named: list[tuple[str, str]] = []
+    texts: dict[Expr, str] = {}
+    measures: dict[Expr, tuple[int, int]] = {}
+    for e in nodes(a):
+        text = one(e, texts)
+        depth = 1 + max((measures[x][0] for x in e.args), default=0)
+        size = 1 + sum(measures[x][1] for x in e.args)
+        if e is not a and (depth > _NESTED or size > _SIZE):
+            named.append((f"t{len(named)}", text))
+            text, depth, size = named[-1][0], 0, 1
+        texts[e], measures[e] = text, (depth, size)
+    return named, texts[a]
+
+
 def variables(a: Expr, found: dict[str, Expr] | None = None, seen: set[Expr] | None = None) -> dict[str, Expr]:
     """The variables in ``a`` by name, in order of first occurrence."""
     found = {} if found is None else found
     seen = set() if seen is None else seen
-    if a in seen:
-        return found
-    seen.add(a)
-    if a.op == "var":
-        found.setdefault(a.value, a)
-    for x in a.args:
-        variables(x, found, seen)
+    waiting = [a]
+    while waiting:
+        e = waiting.pop()
+        if e not in seen:
+            seen.add(e)
+            if e.op == "var":
+                found.setdefault(e.value, e)
+            waiting += reversed(e.args)
     return found
 
 
 def evaluate(a: Expr, values: Mapping[str, int]) -> int:
     """The value of ``a`` where every variable has one."""
+    if a.depth > _DEEP:
+        known: dict[Expr, int] = {}
+        for e in nodes(a):
+            known[e] = values[e.value] if e.op == "var" else int(e.value) if e.op == "const" else OPERATORS[e.op](e, [known[x] for x in e.args])
+        return known[a]
     match a.op:
         case "const":
             return int(a.value)
@@ -377,35 +434,42 @@ def evaluate(a: Expr, values: Mapping[str, int]) -> int:
             return OPERATORS[a.op](a, [evaluate(x, values) for x in a.args])
 
 
+_DEEP = 100
+"""Nesting beyond which recursion would not do."""
 _INFIX = {"band": "&", "bor": "|", "bxor": "^", "add": "+", "sub": "-", "shl": "<<", "shr": ">>", "eq": "==", "lt": "<", "le": "<="}
 
 
 def show(a: Expr) -> str:
     """Readable text of an expression."""
+    named, text = spell(a, _shown)
+    return "; ".join([*(f"{name} = {part}" for name, part in named), text])
+
+
+def _shown(a: Expr, texts: Mapping[Expr, str]) -> str:
     match a.op:
         case "const":
             return a.type.show(a.value) if isinstance(a.type, BoolType | EnumType) else (hex(a.value) if a.value > 9 else str(a.value))
         case "var":
             return str(a.value)
         case "not" if a.args[0].op == "eq":
-            return f"{show(a.args[0].args[0])} != {show(a.args[0].args[1])}"
+            return f"{texts[a.args[0].args[0]]} != {texts[a.args[0].args[1]]}"
         case "not":
-            return f"not ({show(a.args[0])})"
+            return f"not ({texts[a.args[0]]})"
         case "and" | "or":
-            return "(" + f" {a.op} ".join(map(show, a.args)) + ")"
+            return "(" + f" {a.op} ".join(texts[x] for x in a.args) + ")"
         case "ite":
-            return f"({show(a.args[1])} if {show(a.args[0])} else {show(a.args[2])})"
+            return f"({texts[a.args[1]]} if {texts[a.args[0]]} else {texts[a.args[2]]})"
         case "bnot":
-            return f"~{show(a.args[0])}"
+            return f"~{texts[a.args[0]]}"
         case "table":
-            return f"table[{show(a.args[0])}]"
+            return f"table[{texts[a.args[0]]}]"
         case "resize":
-            return f"{a.type}({show(a.args[0])})"
+            return f"{a.type}({texts[a.args[0]]})"
         case _:
-            return f"({show(a.args[0])} {_INFIX[a.op]} {show(a.args[1])})"
+            return f"({texts[a.args[0]]} {_INFIX[a.op]} {texts[a.args[1]]})"
 
 
 __all__ = [
     "BOOL", "FALSE", "OPERATORS", "TRUE", "U64", "Expr", "and_", "apply", "bit", "conjuncts", "const", "eq", "evaluate",
-    "implies", "ite", "lift", "lookup", "not_", "or_", "resize", "show", "substitute", "truth", "var", "variables", "word_op",
+    "implies", "ite", "lift", "lookup", "nodes", "not_", "or_", "resize", "show", "spell", "substitute", "truth", "var", "variables", "word_op",
 ]  # fmt: skip

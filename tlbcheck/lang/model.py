@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from tlbcheck.errors import InputError
+from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
-from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, StateVar, Write, walk
+from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, StateVar, Write, walk
 from tlbcheck.lang.types import BOOL, Type, type_of
 
 PROFILES = ("common", "intel", "amd")
@@ -57,7 +59,8 @@ class Event:
     """Something that a property reacts to.
 
     ``kind``: ``enter``/``leave`` of a role's procedure, ``operation`` by name (before its effect),
-    ``fill`` of an entry, ``fault`` by exception, ``assert`` (a failed software assertion).
+    ``fill`` of an entry, ``fault`` by exception, ``assert`` (a failed software assertion),
+    ``requires`` (a call whose precondition is false; a trigger of any call that has one).
     ``within``: only while a procedure of that role is active on the same interrupt level.
     ``parameters`` names the procedure's arguments by position.
     """
@@ -241,7 +244,8 @@ class Model:
     """Everything that a check needs, as data.
 
     ``task`` is what each CPU does, for ever; ``actions`` are guarded atomic steps of the
-    environment. ``procedures`` replaces procedures by name wherever they are called. ``case`` is a
+    environment. ``procedures`` replaces procedures by name wherever they are called, and so do ``contracts``,
+    by what another model shows of them. ``case`` is a
     monitor whose non-entry ghosts name a violation's case (properties.md 1); ``options`` gives,
     for a case, the boot options under which it can happen. ``open_cases`` lists (field, value) of
     cases in which an environment more general than the real one acts; a trace without them is
@@ -267,6 +271,7 @@ class Model:
     settings: Mapping[str, Expr] = field(default_factory=dict)
     meanings: Mapping[str, Expr] = field(default_factory=dict)
     procedures: Mapping[Procedure, Procedure] = field(default_factory=dict)
+    contracts: tuple[Contract, ...] = ()
     flags: Mapping[Flag, bool] = field(default_factory=dict)
     profile: str = "common"
     case: Property | None = None
@@ -323,13 +328,40 @@ class Model:
         used = {i.level for i in self.interrupts}
         return tuple(level for level in LEVELS if level == "task" or level in used)
 
+    @cached_property
+    def _replaced(self) -> Mapping[Procedure, Procedure]:
+        return {**{c.procedure: c.stand_in for c in self.contracts}, **self.procedures}
+
+    @cached_property
+    def _requirements(self) -> dict[Procedure, list[tuple[Procedure, Requires]]]:
+        return {}
+
     def resolve(self, procedure: Procedure) -> Procedure:
         """The procedure that is called where ``procedure`` is written."""
-        seen = set()
-        while procedure in self.procedures and procedure not in seen:
-            seen.add(procedure)
-            procedure = self.procedures[procedure]
-        return procedure
+        return self.resolution(procedure)[-1]
+
+    def resolution(self, procedure: Procedure) -> list[Procedure]:
+        """``procedure``, what takes its place, what takes the place of that, and so on to what is called."""
+        made = [procedure]
+        while (other := self._replaced.get(made[-1])) is not None and other not in made:
+            made.append(other)
+        return made
+
+    def requirements(self, procedure: Procedure) -> list[tuple[Procedure, Requires]]:
+        """What a call of ``procedure`` owes, with whose parameters it names.
+
+        The contract of the name that is called counts, whatever takes its place: so a procedure read from
+        C has that of the place which it is put into.
+        """
+        known = self._requirements.get(procedure)
+        if known is None:
+            known = self._requirements[procedure] = list({id(r): (q, r) for q in self.resolution(procedure) for r in q.requires}.values())
+        return known
+
+    def relied_on(self) -> list[Contract]:
+        """The contracts of procedures whose stand-ins can run."""
+        running = self.reachable()
+        return [c for c in self.contracts if c.stand_in in running]
 
     def reachable(self) -> list[Procedure]:
         """Every procedure that can run, callers before what they call, as it is resolved."""
@@ -342,6 +374,10 @@ class Model:
                 for s in walk(procedure.body):
                     if isinstance(s, Call):
                         visit(s.procedure)
+                        for _, required in self.requirements(s.procedure):
+                            for t in walk(required.before):
+                                if isinstance(t, Call):
+                                    visit(t.procedure)
 
         for root in (self.init, *([self.task] if self.task else []), *(i.handler for i in self.interrupts), *self.actions):
             visit(root)
@@ -353,6 +389,9 @@ class Model:
         for procedure in self.reachable():
             for s in walk(procedure.body):
                 match s:
+                    case Call():
+                        for _, required in self.requirements(s.procedure):
+                            found |= {t.variable.name: t.variable for t in walk(required.before) if isinstance(t, Read) and t.variable.name not in found}
                     case Read() | Write():
                         found.setdefault(s.variable.name, s.variable)
                     case Do():

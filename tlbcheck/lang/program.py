@@ -7,9 +7,10 @@ activation (registers, memory, other CPUs) is read and written by statements of 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import Expr, const, var
@@ -180,6 +181,15 @@ def require(condition: Any) -> None:
     _not_run("require()")
 
 
+def requires(condition: Any) -> None:
+    """At the head of a procedure: what its callers owe it, over its parameters and, with ``get()``, shared state.
+
+    It is no step. An ordinary call for which it is false violates the property ``requires`` at the
+    call; the most general caller (``most_general_caller``) makes no such call.
+    """
+    _not_run("requires()")
+
+
 class Atomic:
     """``with atomic:`` makes everything inside one indivisible step, such as a locked RMW.
 
@@ -264,9 +274,12 @@ class ForCpus(Statement):
 
 @dataclass(eq=False, kw_only=True)
 class Call(Statement):
+    """``general`` says in words how general a caller is that makes every call which keeps to what is required; empty for any other."""
+
     procedure: Procedure
     args: tuple[Expr, ...]
     target: str | None = None
+    general: str = ""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -283,6 +296,15 @@ class Assert(Statement):
 @dataclass(eq=False, kw_only=True)
 class Require(Statement):
     condition: Expr
+
+
+@dataclass(eq=False, kw_only=True)
+class Requires(Statement):
+    """A precondition: ``condition`` once ``before``, which reads shared state and computes, has run. Not a step."""
+
+    condition: Expr
+    before: list[Statement]
+    text: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -307,10 +329,11 @@ class Parameter:
 
 @dataclass(eq=False)
 class Procedure:
-    """A procedure; ``parse`` gives its body on first use, so that it may name later ones.
+    """A procedure; ``parse`` gives its preconditions and body on first use, so that they may name later ones.
 
     ``role`` says what it is to the properties (``switch``, ``caller``, ...). ``result`` is None
-    where nothing is returned.
+    where nothing is returned. ``requires`` and ``ensures`` (names of properties) are its contract: what
+    stands in its place in a model is called and relied on under the same one.
     """
 
     name: str
@@ -320,20 +343,30 @@ class Procedure:
     result: Type | None = None
     role: str = ""
     doc: str = ""
-    _body: list[Statement] | None = field(default=None, repr=False)
+    ensures: tuple[str, ...] = ()
+    _parsed: tuple[tuple[Requires, ...], list[Statement]] | None = field(default=None, repr=False)
+
+    def _read(self) -> tuple[tuple[Requires, ...], list[Statement]]:
+        if self._parsed is None:
+            statements = self.parse()
+            head = tuple(itertools.takewhile(lambda s: isinstance(s, Requires), statements))
+            self._parsed = cast("tuple[Requires, ...]", head), statements[len(head) :]
+        return self._parsed
+
+    @property
+    def requires(self) -> tuple[Requires, ...]:
+        return self._read()[0]
 
     @property
     def body(self) -> list[Statement]:
-        if self._body is None:
-            self._body = self.parse()
-        return self._body
+        return self._read()[1]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         _not_run(f"{self.name}()")
 
     def with_body(self, body: list[Statement]) -> Procedure:
         """The same procedure with other statements: how mutants and repairs are made."""
-        return Procedure(self.name, self.parameters, self.place, lambda: body, self.result, self.role, self.doc)
+        return Procedure(self.name, self.parameters, self.place, lambda: [*self.requires, *body], self.result, self.role, self.doc, self.ensures)
 
 
 def walk(statements: list[Statement]) -> Iterator[Statement]:

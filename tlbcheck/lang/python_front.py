@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import enum
+import functools
 import inspect
+import linecache
 import operator
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -30,32 +31,43 @@ _SUPPORTED = "supported are assignments, if/elif/else, while, for c in cpus(), r
 @overload
 def procedure(function: Callable[..., Any], /) -> p.Procedure: ...
 @overload
-def procedure(*, role: str = ...) -> Callable[[Callable[..., Any]], p.Procedure]: ...
-def procedure(function: Callable[..., Any] | None = None, /, *, role: str = "") -> Any:
+def procedure(*, role: str = ..., ensures: Sequence[str] = ...) -> Callable[[Callable[..., Any]], p.Procedure]: ...
+def procedure(function: Callable[..., Any] | None = None, /, *, role: str = "", ensures: Sequence[str] = ()) -> Any:
     """Declare a procedure of a model; ``role`` tells the properties what it is.
 
+    ``ensures`` names the properties that it keeps for every caller who meets its ``requires``.
     Raises ``InputError``, with file, line and column, for what the language does not have.
     """
 
     def declare(f: Callable[..., Any]) -> p.Procedure:
-        return _declare(f, role)
+        return _declare(f, role, (ensures,) if isinstance(ensures, str) else tuple(ensures))
 
     return declare if function is None else declare(function)
 
 
-def _declare(function: Callable[..., Any], role: str) -> p.Procedure:
+@functools.lru_cache(maxsize=8)
+def _definitions(text: str) -> Mapping[int, ast.FunctionDef]:
+    """The functions of a source file, by the line where their first decorator stands."""
+    found = {}
+    statements: list[ast.AST] = list(ast.parse(text).body)
+    while statements:
+        n = statements.pop()
+        if isinstance(n, ast.FunctionDef):
+            found[min([n.lineno, *(d.lineno for d in n.decorator_list)])] = n
+        statements += [part for name in ("body", "orelse", "handlers", "finalbody", "cases") for part in getattr(n, name, ())]
+    return found
+
+
+def _declare(function: Callable[..., Any], role: str, ensures: tuple[str, ...]) -> p.Procedure:
     source_file = inspect.getsourcefile(function) or "<unknown>"
-    try:
-        lines, first = inspect.getsourcelines(function)
-    except OSError:
-        raise InputError(f"the source of {function.__name__} cannot be read", hint="procedures have to be defined in a file") from None
-    indent = len(lines[0]) - len(lines[0].lstrip())
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    node = tree.body[0]
-    assert isinstance(node, ast.FunctionDef)
+    linecache.checkcache(source_file)
+    definition = _definitions("".join(linecache.getlines(source_file, function.__globals__))).get(function.__code__.co_firstlineno)
+    if definition is None:
+        raise InputError(f"the source of {function.__name__} cannot be read", hint="procedures have to be defined in a file")
+    node = definition
 
     def place(n: ast.AST) -> Place:
-        return Place(source_file, first + getattr(n, "lineno", 1) - 1, getattr(n, "col_offset", 0) + 1 + indent)
+        return Place(source_file, getattr(n, "lineno", node.lineno), getattr(n, "col_offset", 0) + 1)
 
     scope = dict(inspect.getclosurevars(function).nonlocals)
     names = _Names(function.__globals__, scope)
@@ -70,9 +82,9 @@ def _declare(function: Callable[..., Any], role: str) -> p.Procedure:
     def parse() -> list[p.Statement]:
         reader = _Reader(node.name, names, place, {q.name: q.type for q in parameters}, result)
         body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-        return reader.block(body)
+        return reader.procedure(body)
 
-    return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "")
+    return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "", ensures)
 
 
 def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -> Type:
@@ -134,6 +146,25 @@ class _Reader:
     temporaries: int = 0
 
     # -- statements
+
+    def procedure(self, body: list[ast.stmt]) -> list[p.Statement]:
+        """A whole body: what it requires, and then what it does."""
+        head: list[p.Statement] = []
+        for s in body:
+            if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and isinstance(s.value.func, ast.Name | ast.Attribute) and self.reach(s.value.func) is p.requires):
+                break
+            head.append(self.precondition(s.value))
+        return [*head, *self.block(body[len(head) :])]
+
+    def precondition(self, node: ast.Call) -> p.Requires:
+        if len(node.args) != 1 or node.keywords:
+            raise self.refuse(node, "requires() takes one condition", "write: requires(condition)")
+        condition, before = self.apart(lambda: self.condition(node.args[0]))
+        for s in p.walk(before):
+            if not isinstance(s, p.Assign | p.If | p.Read | p.Call):
+                done = s.operation.name if isinstance(s, p.Do) else type(s).__name__.lower()
+                raise InputError(f"requires() of {self.name} performs {done}", place=s.place, hint="a precondition is no step: read registers and shared state with .get()")
+        return p.Requires(place=self.place(node), condition=condition, before=before, text=ast.unparse(node.args[0]))
 
     def block(self, body: list[ast.stmt]) -> list[p.Statement]:
         outer, self.out = self.out, []
@@ -449,6 +480,8 @@ class _Reader:
                     raise self.refuse(node, "require() takes one condition", "write: require(condition)")
                 self.add(p.Require(place=self.place(node), condition=self.condition(node.args[0])))
                 return TRUE
+            case p.requires:
+                raise self.refuse(node, "requires() after other statements", "preconditions come first; write require(condition) for what only runs that go on from here meet")
         raise self.refuse(node, f"call of '{ast.unparse(node.func)}', which is no operation, procedure or table", "declare it with @procedure, or use an operation of the machine")
 
     def arguments(self, node: ast.Call, names: list[str], types: list[Type | None], what: str) -> tuple[Expr, ...]:

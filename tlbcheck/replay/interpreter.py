@@ -266,6 +266,22 @@ class Run:
             self._event("leave", procedure.role, {}, cpu, level, inside)
         return returned[0] if returned else None
 
+    def _owed(self, s: p.Call, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None]) -> None:
+        """What the callee requires holds here, or is reported; the most general caller calls only where it does."""
+        for owner, requirement in self.model.requirements(s.procedure):
+            names = {q.name: a for q, a in zip(owner.parameters, args, strict=True)}
+            performed, self.performed = self.performed, False
+            self.atomic += 1  # reading the state is no step
+            for _ in self._block(requirement.before, names, cpu, level, roles):
+                raise AssertionError("a precondition stops nowhere")
+            self.atomic -= 1
+            self.performed = performed
+            if value_of(requirement.condition, Scope(self, cpu, level, locals=names)):
+                continue
+            if s.general:
+                raise Blocked(f"{s.place}: {owner.name} requires {requirement.text}")
+            self._event("requires", owner.name, {}, cpu, level, roles)
+
     def _block(self, statements: Sequence[p.Statement], names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, tuple[int | None] | None]:
         """Runs statements; a tuple says that they returned."""
 
@@ -292,7 +308,9 @@ class Run:
                     if returned:
                         return returned
                 case p.Call():
-                    result = yield from self._call(self.model.resolve(s.procedure), [value(a) for a in s.args], cpu, level, roles)
+                    args = [value(a) for a in s.args]
+                    self._owed(s, args, cpu, level, roles)
+                    result = yield from self._call(self.model.resolve(s.procedure), args, cpu, level, roles)
                     if s.target is not None and result is not None:
                         names[s.target] = result
                 case p.Return():

@@ -277,7 +277,9 @@ class _Stack:
                 return
             case p.Call():
                 frame.advance()
-                self.call(machine.model.resolve(s.procedure), [self._value(a, frame) for a in s.args], s.target)
+                args = [self._value(a, frame) for a in s.args]
+                machine._owed(s, args, self.cpu, self.level, frame.roles)
+                self.call(machine.model.resolve(s.procedure), args, s.target)
                 return
             case p.Return():
                 returned = None if s.value is None else self._value(s.value, frame)

@@ -93,9 +93,10 @@ class Path:
     place: p.Statement | None = None
     frame: Frame | None = None
     exception: str = ""
-    local_steps: int = 0
+    rounds: int = 0
     source: int = 0
     entered: dict[str, int] = field(default_factory=dict)
+    returned: dict[str, int] = field(default_factory=dict)
     fair: str | None = None
     delivers: bool = False
     used: tuple[Expr, ...] = ()
@@ -112,7 +113,20 @@ class Path:
             checks=list(self.checks),
             operands=dict(self.operands),
             entered=dict(self.entered),
+            returned=dict(self.returned),
         )
+
+    def callers_before(self, after: frozenset[tuple[str, int]]) -> frozenset[tuple[str, int]] | None:
+        """Who must have called before this step where it is ``after`` that must have afterwards; None if that cannot be."""
+        before = set()
+        for variable, k in after:
+            now = self.locals.get(variable)
+            known = now.value if now is not None and now.op == "const" else None if now is not None else self.returned.get(variable)
+            if known is not None and known != k:
+                return None
+            if now is None:
+                before.add((variable, k))
+        return frozenset(before)
 
 
 @dataclass(eq=False)

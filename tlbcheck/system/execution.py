@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, not_, or_, substitute, var, variables
+from tlbcheck.lang.model import Event
 from tlbcheck.lang.types import BOOL, CPU, IntType, Type
 from tlbcheck.system.control import Frame, Path, Position, Shared, Site
 from tlbcheck.system.naming import Naming
 from tlbcheck.system.transition_system import Check, Parameter
 
-_LOCAL_LIMIT = 2_000
+_ROUNDS = 1_000
+"""Times round loops in one step, after which it is taken for endless."""
 _SITES = 64
 HALTED = "halted"
 
@@ -59,9 +61,6 @@ class Execution(Naming):
         while work:
             r = work.pop()
             while True:
-                r.local_steps += 1
-                if r.local_steps > _LOCAL_LIMIT:
-                    raise InputError("a loop without a step", place=_loop(r.here), hint="every way round a loop needs an operation or an access to shared state")
                 here = r.here
                 if here is None:
                     done.append((r, None))
@@ -94,6 +93,9 @@ class Execution(Naming):
                             r.guard.append(paths[0][0])
                         r.here = paths[0][1]
                     case p.While():
+                        r.rounds += 1
+                        if r.rounds > _ROUNDS:
+                            raise InputError("a loop without a step", place=s.place, hint="every way round a loop needs an operation or an access to shared state")
                         condition = self.local(r, frame, s.condition)
                         if condition is not TRUE and condition is not FALSE:
                             other = r.fork(not_(condition))
@@ -104,7 +106,8 @@ class Execution(Naming):
                     case p.ForCpus():
                         r.here = Position(s.unrolled(self.model.cpus), 0, frame, "block", here.at(here.position + 1))
                     case p.Call():
-                        self.call(r, here, s)
+                        if not self.call(r, here, s):
+                            break
                     case p.Return():
                         if not self.return_(r, here, s):
                             break
@@ -156,11 +159,15 @@ class Execution(Naming):
             run.here = here.below
         return True
 
-    def call(self, run: Path, here: Position, s: p.Call) -> None:
+    def call(self, run: Path, here: Position, s: p.Call) -> bool:
+        """Go on inside the callee; false if no call is possible that keeps to what it requires."""
         callee = self.model.resolve(s.procedure)
         args = tuple(self.local(run, here.frame, a) for a in s.args)
-        if len(args) != len(callee.parameters):
-            raise InputError(f"{callee.name} takes {len(callee.parameters)} argument(s), {len(args)} given", place=s.place)
+        for q in self.model.resolution(s.procedure):
+            if len(args) != len(q.parameters):
+                raise InputError(f"{q.name} takes {len(q.parameters)} argument(s), {len(args)} given", place=s.place)
+        if not self.required(run, here.frame, s, args):
+            return False
         after = here.at(here.position + 1)
         shared = None if run.in_atomic or run.level == "init" else self.sharing(run, callee, here.frame)
         if shared is None:
@@ -179,11 +186,45 @@ class Execution(Naming):
             if s.target is not None:
                 self.assign(run, here.frame, s.target, result)
             run.here = here.at(here.position + 1)
-            return
+            return True
         if callee.role:
             self.roles.add(callee.role)
             named = {f"arg.{q.name}": a for q, a in zip(callee.parameters, args, strict=True)}
             self.raise_event(run, "enter", callee.role, named, inner.roles(), positional=args)
+        return True
+
+    def required(self, run: Path, frame: Frame, s: p.Call, args: tuple[Expr, ...]) -> bool:
+        """What the callee requires: judged, or of the most general caller assumed; false if it cannot hold then."""
+        for owner, requirement in self.model.requirements(s.procedure):
+            met = self.met(run, frame, s, owner, requirement, args)
+            if s.general:
+                if met is FALSE:
+                    self.opened[s.procedure] = s.general
+                    return False
+                run.guard.append(met)
+            else:
+                self.judges_calls = True
+                self.raise_event(run, "requires", owner.name, {}, frame.roles(), not_(met), place=s.place, text=f"{frame.procedure.name}() calls {owner.name}(), which requires {requirement.text}")
+        if s.general:
+            self.opened[s.procedure] = s.general
+            run.events.append(Event("opened", s.procedure.name))
+        return True
+
+    def met(self, run: Path, frame: Frame, s: p.Call, owner: p.Procedure, requirement: p.Requires, args: tuple[Expr, ...]) -> Expr:
+        """A precondition in the state of the call."""
+        for t in p.walk(requirement.before):
+            if isinstance(t, p.Read):
+                self.has_cpu(run, t)
+            elif isinstance(t, p.Call) and (self.model.resolve(t.procedure).result is None or not self.is_pure([t])):
+                raise InputError(f"what {owner.name} requires calls {t.procedure.name}(), which does more than compute", place=t.place, hint="call only what works on its own locals")
+        inner = Frame(owner, f"{frame.path}/{owner.name}@{s.place.line}.{s.place.column}.requires", s.place, frame, None)
+        kept, run.locals = run.locals, dict(run.locals)
+        for q, a in zip(owner.parameters, args, strict=True):
+            self.assign(run, inner, q.name, a)
+        self.compute(run, inner, requirement.before)
+        met = self.local(run, inner, requirement.condition)
+        run.locals = kept
+        return met
 
     def sharing(self, run: Path, callee: p.Procedure, frame: Frame) -> Shared | None:
         """The one copy of ``callee`` on this level, where it is long and called from several places."""
@@ -233,13 +274,13 @@ class Execution(Naming):
         def pure(s: p.Statement) -> bool:
             if isinstance(s, p.Call):
                 callee = self.model.resolve(s.procedure)
-                return not callee.role and self.is_pure(callee.body)
+                return not callee.role and not self.model.requirements(s.procedure) and self.is_pure(callee.body)
             return isinstance(s, p.Assign | p.If | p.Return)
 
         return all(pure(s) for s in p.walk(list(statements)))
 
     def compute(self, run: Path, frame: Frame, statements: Sequence[p.Statement]) -> Expr | None:
-        """Run statements that touch only locals, both sides of a branch at once: no new path.
+        """Run statements that change only locals, both sides of a branch at once: no new path, no step.
 
         The value is what they return; None if they reach their end.
         """
@@ -248,6 +289,8 @@ class Execution(Naming):
             match s:
                 case p.Assign():
                     self.set_local(run, frame, s)
+                case p.Read():
+                    self.assign(run, frame, s.target, self.read(run, frame, s))
                 case p.Return():
                     return None if s.value is None else self.local(run, frame, s.value)
                 case p.Call():
@@ -309,6 +352,8 @@ class Execution(Naming):
         if condition is FALSE:
             return
         other, site = run.fork(condition), shared.sites[k]
+        if came.op == "var":
+            other.returned[shared.variable] = k
         if site.target is not None and value is not None:
             self.assign(other, site.after.frame, site.target, value)
         other.here = site.after
@@ -449,17 +494,6 @@ class Execution(Naming):
             if g.per_entry:
                 for name in self.ghost_names(g, run.cpu):
                     run.store[name] = ite(dropped, const(g.initial, g.type), run.store.get(name, var(name, g.type)))
-
-
-def _loop(here: Position | None) -> Place | None:
-    """The loop that a symbolic execution goes round in."""
-    while here is not None:
-        if here.position < len(here.statements) and isinstance(here.statements[here.position], p.While):
-            return here.statements[here.position].place
-        if here.below is None:
-            return here.frame.procedure.place
-        here = here.below
-    return None
 
 
 def _returns(statements: Sequence[p.Statement]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.expr import Expr, nodes
 from tlbcheck.lang.types import BoolType, EnumType, IntType, Type, WordType
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
 
@@ -109,11 +109,10 @@ class KnownBits:
         return changed
 
     def _bits(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
-        found = memo.get(e)
-        if found is None:
-            found = self._compute(e, scope, memo)
-            memo[e] = found
-        return found
+        if e not in memo:
+            for node in nodes(e, memo):
+                memo[node] = self._compute(node, scope, memo)
+        return memo[e]
 
     def _compute(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
         assert e.type is not None
@@ -126,7 +125,7 @@ class KnownBits:
             return Bits(found.ones, found.zeros | full & ~((1 << width(e.type)) - 1)) if isinstance(e.type, IntType) else found
         if e.op == "table":
             return _of(e.value, size)
-        args = [self._bits(a, scope, memo) for a in e.args]
+        args = [memo[a] for a in e.args]
         match e.op:
             case "ite":
                 if args[0].constant is not None:

@@ -7,7 +7,7 @@ touches locals costs nothing and cannot be interrupted by anything that it could
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tlbcheck.errors import InputError, Place
@@ -19,6 +19,9 @@ from tlbcheck.system.control import Activation, Draft, Frame, Path, Position, Sh
 from tlbcheck.system.execution import HALTED, Execution
 from tlbcheck.system.slots import of_entry
 from tlbcheck.system.transition_system import Bad, Check, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
+
+Live = dict[int, dict[str, set[frozenset[tuple[str, int]]]]]
+"""For each location the locals that are read after it, each with the callers (of shared procedures) for which it is."""
 
 
 class _Lowering(Execution):
@@ -81,29 +84,43 @@ class _Lowering(Execution):
             self.close(ended, where, level)
             activation.drafts.append(Draft(ended, ended.source, activation.location(where)))
 
-    def live_locals(self, activation: Activation) -> dict[int, set[str]]:
-        """The locals that something after each location still reads."""
+    def live_locals(self, activation: Activation) -> Live:
+        """The locals that something after each location still reads.
+
+        Whoever called a shared procedure is known at run time only, and a local of one caller is of no use
+        to the others: so each stands with the callers under which it is read.
+        """
         prefix = activation.name
-        used: list[tuple[int, int, set[str], dict[str, set[str]]]] = []
+
+        def own(names: Iterable[str]) -> set[str]:
+            return {n for n in names if n.startswith(prefix) and ":" in n}
+
+        used = []
         for d in activation.drafts:
             r = d.run
             reads: dict[str, Expr] = {}
             for e in (*r.guard, *r.store.values(), *(b.when for b in r.bads), *r.operands.values(), *(c.holds for c in r.checks)):
                 variables(e, reads)
-            passed = {name: {n for n in variables(e) if n.startswith(prefix) and ":" in n} for name, e in r.locals.items()}
-            used.append((d.source, d.target, {n for n in reads if n.startswith(prefix) and ":" in n}, passed))
-        live: dict[int, set[str]] = {}
+            passed = {name: own(variables(e)) for name, e in r.locals.items()}
+            here = frozenset(r.returned.items())
+            # Which caller it was is what the guard asks first.
+            needed = {n: {frozenset() if n in r.returned else here} for n in own(reads)}
+            used.append((d, needed, passed, here))
+        live: Live = {}
         changed = True
         while changed:
             changed = False
-            for source, target, reads_, passed in reversed(used):
-                wanted = set(reads_)
-                for name in live.get(target, ()):
-                    wanted |= passed.get(name, {name})
-                mine = live.setdefault(source, set())
-                if not wanted <= mine:
-                    mine |= wanted
-                    changed = True
+            for d, needed, passed, here in reversed(used):
+                mine = live.setdefault(d.source, {})
+                wanted = {n: set(callers) for n, callers in needed.items()}
+                for name, callers in () if d.run.exception else live.get(d.target, {}).items():
+                    before = {c | here for c in map(d.run.callers_before, callers) if c is not None}
+                    for n in passed.get(name, {name}) if before else ():
+                        wanted.setdefault(n, set()).update(before)
+                for n, callers in wanted.items():
+                    if not callers <= mine.setdefault(n, set()):
+                        mine[n] |= callers
+                        changed = True
         return live
 
     # -- assembly
@@ -112,6 +129,7 @@ class _Lowering(Execution):
         model = self.model
         self.types[HALTED] = BOOL
         self.declare()
+        self.refuse_uncalled()
         if model.task is not None:
             self.count_calls("task", model.resolve(model.task))
         for interrupt in model.interrupts:
@@ -145,24 +163,32 @@ class _Lowering(Execution):
                 steps.append(self.make_step(len(steps), run, {}, run.guard))
         return self.system(steps)
 
+    def refuse_uncalled(self) -> None:
+        """What no procedure calls has nobody who could owe it anything."""
+        model = self.model
+        for procedure in (model.init, *([model.task] if model.task else []), *(i.handler for i in model.interrupts), *model.actions):
+            for owner, required in model.requirements(procedure):
+                raise InputError(f"{owner.name}() has a precondition, and no procedure calls it", place=required.place, hint="let the model call it: tlbcheck.most_general_caller() makes a caller")
+
     def at(self, activation: Activation, location: int) -> Expr:
         """The activation waits at ``location``; only once all its locations are known."""
         type_ = self.types[activation.pc]
         return eq(var(activation.pc, type_), const(location, type_))
 
-    def finish_step(self, index: int, d: Draft, activation: Activation, live: dict[int, set[str]], suspended: list[Expr]) -> Step:
+    def finish_step(self, index: int, d: Draft, activation: Activation, live: Live, suspended: list[Expr]) -> Step:
         r = d.run
-        before, after = live.get(d.source, set()), live.get(d.target, set())
+        before, after = set(live.get(d.source, ())), set()
+        if not r.exception:  # after a fault nothing runs any more
+            after = {name for name, callers in live.get(d.target, {}).items() if any(r.callers_before(c) is not None for c in callers)}
         updates: dict[str, Expr] = {}
-        if not r.exception:
-            for name in sorted(before | after):
-                if name in after and name in r.locals:
-                    updates[name] = r.locals[name]
-                    self.types.setdefault(name, _storable(r.locals[name].type, name))
-                elif name not in after:
-                    updates[name] = const(0, self.types.get(name, BOOL))
-            if d.target != d.source:
-                updates[activation.pc] = const(d.target, self.types[activation.pc])
+        for name in sorted(before | after):
+            if name in after and name in r.locals:
+                updates[name] = r.locals[name]
+                self.types.setdefault(name, _storable(r.locals[name].type, name))
+            elif name not in after:
+                updates[name] = const(0, self.types.get(name, BOOL))
+        if not r.exception and d.target != d.source:
+            updates[activation.pc] = const(d.target, self.types[activation.pc])
         pc = self.at(activation, d.source)
         guard = [pc, *suspended, not_(var(HALTED, BOOL)), *r.guard]
         return self.make_step(index, r, updates, guard)
@@ -208,7 +234,7 @@ class _Lowering(Execution):
             guard=fix(condition),
             updates=control,
             entry_updates=entries,
-            bads=tuple(Bad(b.property, b.clause, fix(b.when)) for b in r.bads if b.when is not FALSE and b.property != getattr(self.model.case, "name", None)),
+            bads=tuple(replace(b, when=fix(b.when)) for b in r.bads if b.when is not FALSE and b.property != getattr(self.model.case, "name", None)),
             events=tuple(r.events),
             operands={n: fix(e) for n, e in r.operands.items()},
             choices=tuple((q.label or q.name, q.type, fix(var(q.name, q.type))) for q in parameters),
@@ -272,6 +298,8 @@ class _Lowering(Execution):
             lacking = [n for n in _names(q) if n not in model.names()]
             if q.name not in not_applicable and cache is None and any(n.startswith("entry.") for n in _names(q)):
                 not_applicable[q.name] = "the model has no cache"
+            elif q.trigger is not None and q.trigger.kind == "requires" and not self.judges_calls:
+                not_applicable[q.name] = "the model calls no procedure that has a precondition"
             elif q.name not in not_applicable and any("." not in n for n in lacking):
                 not_applicable[q.name] = f"the model has no {', '.join(n for n in lacking if '.' not in n)}"
         invariants = []
@@ -343,6 +371,7 @@ class _Lowering(Execution):
             not_applicable=not_applicable,
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
             meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
+            opened=dict(self.opened),
             meeting=any(s.used for s in steps) or any(of_entry(n, 2) for n in reads),
         )
 

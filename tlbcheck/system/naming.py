@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, ite, substitute, var, variables
 from tlbcheck.lang.model import Event, Ghost, Model, Property
@@ -32,6 +32,8 @@ class Naming:
         self.roles_asked = {r.event.within for m in self.monitors for r in m.rules}
         self.work: list[Path] = []
         self.flag_objects: dict[str, p.Flag] = {f.name: f for f in model.flags}
+        self.judges_calls = False
+        self.opened: dict[p.Procedure, str] = {}
 
     # -- names
 
@@ -139,8 +141,20 @@ class Naming:
 
     # -- events
 
-    def raise_event(self, run: Path, kind: str, name: str, args: Mapping[str, Expr], roles: tuple[str, ...], when: Expr = TRUE, positional: tuple[Expr, ...] = ()) -> None:
-        """Apply every rule for an event of which ``when`` says if it happens."""
+    def raise_event(
+        self,
+        run: Path,
+        kind: str,
+        name: str,
+        args: Mapping[str, Expr],
+        roles: tuple[str, ...],
+        when: Expr = TRUE,
+        positional: tuple[Expr, ...] = (),
+        *,
+        place: Place | None = None,
+        text: str = "",
+    ) -> None:
+        """Apply every rule for an event of which ``when`` says if it happens; ``place`` and ``text`` are told with what it breaks."""
         event = Event(kind, name)
         run.events.append(event)
         for monitor in self.monitors:
@@ -155,7 +169,7 @@ class Naming:
                     acting = run.cpu if rule.every_cpu else None
                     for clause, bad in rule.bad:
                         condition = substitute(self.resolve(bad, cpu, run.level, acting), both_entries(values))
-                        run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition)))
+                        run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition), place, text))
                     for ghost, value in rule.updates:
                         # A rule about the acting CPU alone changes all the copies that this CPU has.
                         targets = self.ghost_names(ghost, cpu) if ghost.by_cpu and not rule.every_cpu else [self.ghost_name(ghost, cpu, run.level, acting)]

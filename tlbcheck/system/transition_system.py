@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import TRUE, Expr, and_, evaluate
 from tlbcheck.lang.model import CacheKind, Event, Model, Property
+from tlbcheck.lang.program import Procedure
 from tlbcheck.lang.types import Type
 from tlbcheck.system.slots import in_slot
 
@@ -44,11 +45,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """``when`` must not hold at this point: a violation of ``clause`` of the property."""
+    """``when`` must not hold at this point: a violation of ``clause`` of the property.
+
+    ``place`` and ``text`` tell, of a call that breaks a precondition, where it is and which.
+    """
 
     property: str
     clause: str
     when: Expr
+    place: Place | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ class TransitionSystem:
     ``liveness``: what must not hold for ever in a fair run. With ``slots`` above 1 what is tracked is a tuple of entries, see ``system.slots``. ``meeting``: a
     rule names entry2 or a step goes through the cache, so that one entry may not be enough; ``written``
     is then the system as the model says it, whatever engines were given.
+    ``opened`` are the procedures that the most general caller calls, and how general it is.
     ``case_variables`` name a violation's case; while ``case_frames[level]`` has its first field
     set, a switch is under way on that level and the case is there.
     """
@@ -165,6 +172,7 @@ class TransitionSystem:
     slots: int = 1
     meeting: bool = False
     written: TransitionSystem | None = None
+    opened: Mapping[Procedure, str] = field(default_factory=dict)
 
     @property
     def cache(self) -> CacheKind | None:

@@ -1,0 +1,520 @@
+"""Contracts: what callers owe is judged at calls, assumed of the most general caller, and nothing rests on a broken promise.
+
+The models are of a pager on no machine in particular that breaks before it makes: an entry may be
+installed only where there is none, so that nothing old can be cached for it.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tlbcheck import Contract, InputError, Model, Procedure, most_general_caller
+from tlbcheck.check import verify
+from tlbcheck.cli import cli
+from tlbcheck.engines.run import ModelResult
+from tlbcheck.lang.model import Property
+from tlbcheck.library import find_models, find_properties, load_file
+from tlbcheck.reliance import BROKEN, OPEN, SHOWN, ranked, reliances, settle
+from tlbcheck.report.result import model_json
+
+PAGER = '''
+"""A pager that breaks before it makes."""
+from __future__ import annotations
+import enum
+from tlbcheck import CACHED, Contract, Event, Flag, Model, Property, Variant, atomic, choose, marker, most_general_caller, operation, procedure, requires, shared, var
+from tlbcheck.lang.expr import FALSE, and_, eq, not_
+from tlbcheck.lang.types import BOOL, enum_type
+from tlbcheck.machine import x86
+
+
+class Page(enum.Enum):
+    data = enum.auto()
+
+
+class Frame(enum.Enum):
+    old = enum.auto()
+    new = enum.auto()
+
+
+NOT_BROKEN = Flag("NOT_BROKEN", False)
+NOT_FLUSHED = Flag("NOT_FLUSHED", False)
+pte = shared("pte", Frame)
+present = shared("present", bool)
+use = marker("use", "reads the page")
+
+
+@procedure(role="install", ensures=("fresh-use",))
+def install(to: Frame) -> None:
+    """Makes an entry."""
+    requires(not present.get())
+    pte.set(to)
+    present.set(True)
+
+
+@procedure(role="install")
+def installed(to: Frame) -> None:
+    """As install() is relied on."""
+    with atomic("installs the entry"):
+        pte.set(to)
+        present.set(True)
+
+
+@procedure
+def remove() -> None:
+    """Breaks the entry."""
+    present.set(False)
+    if not NOT_FLUSHED:
+        x86.INVLPG(Page.data, True)
+
+
+@procedure
+def pager() -> None:
+    """Moves the page, over and over."""
+    while True:
+        if not NOT_BROKEN:
+            remove()
+        install(choose(Frame))
+        use()
+
+
+any_install = most_general_caller(install, name="anybody")
+
+
+@procedure
+def anything() -> None:
+    """The entry comes and goes."""
+    while True:
+        if choose(bool):
+            remove()
+        else:
+            any_install()
+            use()
+
+
+@procedure
+def start() -> None:
+    x86.CR0.set(x86.X86_CR0_PG)
+    pte.set(choose(Frame))
+    present.set(choose(bool))
+
+
+_FRAME = var("entry.frame", enum_type(Frame))
+FRESH = Property("fresh-use", "a use goes to the frame installed last", source="Arm ARM, D8.16.1", needs=("install",), trigger=operation("use"), clauses={"old": "an old frame can still be used"})
+FRESH.on(operation("use"), bad={"old": and_(CACHED, var("meaning.usable", BOOL), not_(eq(_FRAME, pte.expr)))})
+COMMON = dict(
+    init=start,
+    cache=x86.tlb(
+        tags=(0,), fields=(("page", enum_type(Page), (0,)), ("frame", enum_type(Frame), (0, 1))), walk=and_(present.expr, eq(_FRAME, pte.expr)),
+        leaf_global=FALSE, initial=and_(present.expr, eq(_FRAME, pte.expr)), describe=lambda entry: f"the page at frame {entry['entry.frame']}",
+    ),
+    meanings={"usable": x86.USABLE},
+    about=("fresh-use", "requires"),
+)
+FLAGS = {NOT_BROKEN: False, NOT_FLUSHED: False}
+closed = Model(name="pager/closed", title="the pager", task=pager, flags=FLAGS, **COMMON, variants={"not-broken": Variant("makes without a break", {NOT_BROKEN: True})})
+opened = Model(name="pager/opened", title="install() for anybody", task=anything, flags=FLAGS, **COMMON)
+relying = Model(name="pager/a-relying", title="the pager, with install() as promised", task=pager, flags=FLAGS, contracts=(Contract(install, installed, shown_by="pager/opened"),), **COMMON)
+'''
+
+
+PROPERTY = "from pathlib import Path\nfrom tlbcheck.library import load_file\nFRESH = load_file(Path({!r})).FRESH\n"
+"""A property's file takes it from the model's."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A user's folder with the pager and its property, as the working directory."""
+    home = tmp_path_factory.mktemp("pager")
+    (home / "models").mkdir()
+    (home / "properties").mkdir()
+    (home / "models" / "pager.py").write_text(PAGER)
+    (home / "properties" / "pager.py").write_text(PROPERTY.format(str(home / "models" / "pager.py")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        yield home
+
+
+def module(home: Path) -> Any:
+    return load_file(home / "models" / "pager.py")
+
+
+@cache
+def checked(name: str, engines: tuple[str, ...] = ("explicit", "bmc", "pdr")) -> ModelResult:
+    return verify(name, engines=engines)
+
+
+def verdicts(result: ModelResult) -> dict[str, str]:
+    return {r.property.name: r.verdict for r in result.results}
+
+
+# -- calls
+
+
+def test_a_call_that_breaks_a_precondition_is_a_violation_at_the_call(project: Path) -> None:
+    """The closed model: every engine, replay and the interpreter's own search agree; the trace names the call."""
+    result = verify("pager/closed@not-broken", recheck=True)
+    assert verdicts(result) == {"fresh-use": "violated", "requires": "violated"}
+    assert {e: x["verdict"] for e, x in result["requires"].engines.items()} == dict.fromkeys(("explicit", "bmc", "pdr", "recheck"), "violated")
+    violation = next(e for e in model_json(result) if e["property"] == "requires")["violations"][0]
+    line = 1 + PAGER.splitlines().index("        install(choose(Frame))")
+    assert violation["call"] == {"file": "models/pager.py", "line": line, "column": 9, "text": "pager() calls install(), which requires not present.get()"}
+    assert violation["summary"].endswith(f"pager() calls install(), which requires not present.get() (models/pager.py:{line})")
+
+
+@pytest.mark.parametrize("engines", [("explicit", "bmc", "pdr"), ("full",)], ids="+".join)
+def test_calls_that_keep_to_it_are_proved(engines: tuple[str, ...]) -> None:
+    assert verdicts(checked("pager/closed", engines)) == {"fresh-use": "proved", "requires": "proved"}
+    assert verdicts(verify("pager/closed@not-broken", engines=engines)) == {"fresh-use": "violated", "requires": "violated"}
+
+
+def test_a_precondition_is_no_step(project: Path) -> None:
+    """The same model without it has the same states and the same shortest runs."""
+    home = module(project)
+    with_it = verify("pager/closed@not-broken", ["fresh-use"], engines=("explicit",))
+    bare = Procedure(home.install.name, home.install.parameters, home.install.place, lambda: home.install.body, None, "install")
+    model = find_models("pager/closed@not-broken")[0]
+    without = verify(replace(model, procedures={home.install: bare}), ["fresh-use"], engines=("explicit",))
+    # What takes the place of a procedure is called under the same contract.
+    assert verdicts(verify(replace(model, procedures={home.install: bare}), ["requires"], engines=("explicit",))) == {"requires": "violated"}
+    assert with_it.explicit is not None and without.explicit is not None
+    assert (with_it.explicit.states, with_it["fresh-use"].violations[0].depth) == (without.explicit.states, without["fresh-use"].violations[0].depth)
+
+
+def test_preconditions_read_arrays_other_cpus_and_what_is_computed(tmp_path: Path) -> None:
+    """Reads behind ``and``/``or``, elements and other CPUs' copies, pure calls; z3, enumeration and the interpreter agree on each."""
+    source = """
+    from __future__ import annotations
+    import enum
+    from tlbcheck import Model, Range, choose, cpus, marker, per_cpu, procedure, requires, shared, this_cpu
+
+    class Which(enum.Enum):
+        a = enum.auto()
+        b = enum.auto()
+
+    table = shared("table", Range(0, 3), index=Which)
+    mine = per_cpu("mine", bool)
+    step = marker("step", "a step")
+
+    @procedure
+    def other(w: Which) -> Which:
+        if w == Which.a:
+            return Which.b
+        return Which.a
+
+    @procedure
+    def f(w: Which, ready: bool) -> None:
+        requires(not ready or (table.at(other(w)).get() >= 1 and mine.at(1).get()))
+        requires(not ready or mine.get() == mine.at(this_cpu()).get())
+        step()
+
+    @procedure
+    def task() -> None:
+        while True:
+            mine.set(choose(bool))
+            w = choose(Which)
+            table.at(w).set(choose((0, 1)))
+            f(CALL)
+
+    @procedure
+    def init() -> None:
+        step()
+
+    m = Model(name="t/reads", title="reads", cpus=2, init=init, task=task)
+    """
+    found = []
+    for n, call in enumerate(("w, False", "w, True", "w, table.at(other(w)).get() == 1 and mine.at(1).get()")):
+        file = tmp_path / f"reads{n}.py"
+        file.write_text(textwrap.dedent(source).replace("CALL", call))
+        result = verify(find_models(str(file))[0], ["requires"], engines=("explicit", "bmc"), recheck=True, depth=6)
+        found.append(result["requires"].verdict)
+    # The third call was checked in a step before: CPU 1 may have changed its copy since.
+    assert found == ["proved", "violated", "violated"]
+
+
+# -- the most general caller
+
+
+def test_the_most_general_caller_calls_wherever_it_may(project: Path) -> None:
+    """The open model: proved for every caller that keeps to what is required, and said so; not for callers that need not."""
+    result = verify("pager/opened", recheck=True)
+    assert result["fresh-use"].verdict == "proved"
+    assert not result["fresh-use"].vacuous
+    assert result["requires"].verdict == "not-applicable"  # nobody else calls anything that requires something
+    entry = model_json(result)[0]
+    assert "the most general caller calls install() with any arguments, where what it requires holds: not present.get()" in entry["assumptions"]
+    home = module(project)
+    unbound = most_general_caller(Procedure("install", home.install.parameters, home.install.place, lambda: home.install.body, None, "install"))
+    assert verify(replace(home.opened, procedures={home.any_install: unbound}), ["fresh-use"])["fresh-use"].verdict == "violated"
+
+
+def test_its_choices_are_told(project: Path) -> None:
+    """A trace names the arguments that the caller chose."""
+    home = module(project)
+    result = verify(replace(home.opened, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: True}), ["fresh-use"])
+    steps = model_json(result)[0]["violations"][0]["steps"]
+    assert [s["choices"]["to"] for s in steps if "to" in s["choices"]] in (["old"], ["new"])
+
+
+def test_a_precondition_that_nothing_meets_is_vacuous(project: Path) -> None:
+    """Nothing was shown where there is no call: said as such, which counts as undecided."""
+    file = project / "never.py"
+    file.write_text(PAGER.replace("requires(not present.get())", "requires(not present.get())\n    requires(present.get())").replace("pager/", "never/"))
+    model = next(m for m in find_models(str(file)) if m.name == "never/opened")
+    result = verify(model, ["fresh-use"])
+    assert (result["fresh-use"].verdict, result["fresh-use"].vacuous) == ("proved", True)
+    assert "nothing satisfies what install() requires" in result["fresh-use"].reason
+
+
+def test_words_are_called_with_the_values_that_are_given(tmp_path: Path) -> None:
+    """Each value of a declared domain is tried, and no other."""
+    source = """
+    from __future__ import annotations
+    from tlbcheck import Event, Model, Property, most_general_caller, procedure, requires, shared, u64, enter, var
+    from tlbcheck.lang.expr import eq
+    from tlbcheck.lang.types import U64
+
+    last = shared("last", u64)
+
+    @procedure(role="put")
+    def put(value: u64, twice: bool) -> None:
+        requires(value != 7)
+        last.set(value)
+
+    task = most_general_caller(put, domains={"value": [3, 7, 1 << 63], "twice": [True]})
+
+    @procedure
+    def init() -> None:
+        last.set(0)
+
+    m = Model(name="t/words", title="words", init=init, task=task)
+    SEEN = {v: Property(f"never-{v:x}", "t", source="s", needs=("put",), trigger=enter("put"), clauses={"seen": "seen"}) for v in (3, 4, 7, 1 << 63)}
+    for v, q in SEEN.items():
+        q.on(enter("put", "value", "twice"), bad={"seen": eq(var("arg.value", U64), v)})
+    """
+    (tmp_path / "words.py").write_text(textwrap.dedent(source))
+    found = load_file(tmp_path / "words.py")
+    result = verify(found.m, list(found.SEEN.values()))
+    assert verdicts(result) == {"never-3": "violated", "never-4": "proved", "never-7": "proved", f"never-{1 << 63:x}": "violated"}
+    assert "with value one of 3 values, twice one of 1 values" in model_json(result)[0]["assumptions"][-1]
+
+
+# -- errors: one line, with the place
+
+HEAD = """
+from __future__ import annotations
+from tlbcheck import Model, choose, marker, most_general_caller, procedure, requires, shared, u64
+from tlbcheck.machine.x86 import CR4, MOV_FROM_CR4
+n = shared("n", bool)
+step = marker("step", "a step")
+
+@procedure
+def acts() -> bool:
+    return n.get()
+
+@procedure
+def init() -> None:
+    step()
+
+@procedure(ENSURES)
+def f(x: u64) -> None:
+    BODY
+    step()
+
+@procedure
+def task() -> None:
+    f(CALL)
+m = Model(name="t/m", title="m", init=init, task=TASK)
+"""
+FIRST = "preconditions come first; write require(condition) for what only runs that go on from here meet"
+MISTAKES = {
+    "late": (
+        {"BODY": "step()\n    requires(n.get())"},
+        "18:5: requires() after other statements in f; " + FIRST,
+    ),
+    "nested": (
+        {"BODY": "if n.get():\n        requires(True)"},
+        "18:9: requires() after other statements in f; " + FIRST,
+    ),
+    "empty": ({"BODY": "requires()"}, "17:5: requires() takes one condition in f; write: requires(condition)"),
+    "an operation": ({"BODY": "requires(MOV_FROM_CR4() == 0)"}, "17:14: requires() of f performs MOV from CR4; a precondition is no step: read registers and shared state with .get()"),
+    "a choice": ({"BODY": "requires(choose(bool))"}, "17:14: requires() of f performs choose; a precondition is no step: read registers and shared state with .get()"),
+    "a call that acts": ({"BODY": "requires(acts())"}, "17:14: what f requires calls acts(), which does more than compute; call only what works on its own locals"),
+    "nobody calls": (
+        {"BODY": "requires(n.get())", "TASK": "f2", "CALL": "1"},
+        "17:5: f() has a precondition, and no procedure calls it; let the model call it: tlbcheck.most_general_caller() makes a caller",
+    ),
+    "no such property": ({"ENSURES": 'ensures=("no-such",)'}, "16:1: f() ensures an unknown property 'no-such'; there are: "),
+    "a word": ({"TASK": "most_general_caller(f)"}, "23: 'x' of f() is a u64: too many values to try them all; say which: domains={'x': (...)}"),
+    "no parameter": ({"TASK": "most_general_caller(f, domains={'x': (1,), 'y': (1,)})"}, "23: f() has no parameter 'y'; it takes (x)"),
+    "a wrong value": ({"TASK": "most_general_caller(f, domains={'x': (1, 'two')})"}, "23: 'x' of f() is a u64 and cannot be 'two'; give values of the parameter's type"),
+    "too large": ({"TASK": "most_general_caller(f, domains={'x': (1 << 64,)})"}, "23: 'x' of f() is a u64 and cannot be 18446744073709551616; give values of the parameter's type"),
+    "no values": ({"TASK": "most_general_caller(f, domains={'x': ()})"}, "23: the domain of 'x' lists no values; give an enum class or a sequence of values"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_line_with_a_place(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    text = HEAD.lstrip("\n")
+    for key, value in {"ENSURES": "role='f'", "BODY": "pass", "CALL": "1", "TASK": "task", **changes}.items():
+        text = text.replace(key, value)
+    if changes.get("TASK") == "f2":
+        text = text.replace("def f(x: u64)", "def f()").replace("f(CALL)", "f()").replace("f(1)", "f()").replace("f2", "f")
+    file = tmp_path / "m.py"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        model = find_models(str(file))[0]
+        verify(model, find_properties(["no-fault"], model), engines=("explicit",))
+    said = str(caught.value).replace(f"{file}:", "")
+    assert said[: len(message)] == message if message.endswith(": ") else said == message
+
+
+# -- reliance
+
+
+def test_alone_a_reliance_is_said_to_be_open() -> None:
+    """One model by itself: proved, with what it relies on, that this was not checked, and how to."""
+    entry = next(e for e in model_json(checked("pager/a-relying")) if e["property"] == "fresh-use")
+    assert entry["verdict"] == "proved"
+    assert "install() keeps fresh-use: shown by pager/opened" in entry["assumptions"]
+    [reliance] = entry["relies"]
+    assert reliance == {
+        "procedure": "install",
+        "properties": ["fresh-use"],
+        "requires": ["not present.get()"],
+        "shown_by": "pager/opened",
+        "status": OPEN,
+        "check": "tlbcheck verify pager/opened pager/a-relying",
+    }
+
+
+def run(*args: str) -> tuple[int, dict[tuple[str, str], dict[str, Any]], list[str]]:
+    """Exit status, entries by model and property, and the order of models."""
+    done = CliRunner().invoke(cli, ["verify", "--json", "-j", "1", "--engine", "explicit", *args], catch_exceptions=False)
+    entries = json.loads(done.stdout)["results"]
+    return done.exit_code, {(e["model"], e["property"]): e for e in entries}, list(dict.fromkeys(e["model"] for e in entries))
+
+
+def test_in_one_run_it_is_checked_whatever_the_order() -> None:
+    """The results stay in the order that was asked for, with what others show put in."""
+    status, entries, order = run("pager/a-relying", "pager/opened", "-p", "fresh-use", "-p", "requires")
+    assert order == ["pager/a-relying", "pager/opened"]
+    assert entries["pager/a-relying", "fresh-use"]["verdict"] == "proved"
+    assert entries["pager/a-relying", "fresh-use"]["relies"][0]["status"] == SHOWN
+    assert status == 3  # requires does not apply to the open model, which is undecided
+
+
+def test_what_rests_on_a_broken_promise_is_not_proved(project: Path) -> None:
+    """Regression guard for the whole point: the promise fails where it is to be shown, so the relying verdict is unknown."""
+    file = project / "broken.py"
+    file.write_text(PAGER.replace("FLAGS = {NOT_BROKEN: False, NOT_FLUSHED: False}", "FLAGS = {NOT_BROKEN: False, NOT_FLUSHED: False}\nFAULTY = {NOT_BROKEN: False, NOT_FLUSHED: True}"))
+    text = file.read_text().replace("task=anything, flags=FLAGS", "task=anything, flags=FAULTY")
+    (project / "models" / "pager.py").rename(project / "pager.kept")
+    try:
+        (project / "models" / "broken.py").write_text(text.replace("pager/", "broken/"))
+        (project / "properties" / "pager.py").rename(project / "property.kept")
+        (project / "properties" / "broken.py").write_text(
+            f"from tlbcheck.library import load_file\nfrom pathlib import Path\nFRESH = load_file(Path({str(project / 'models' / 'broken.py')!r})).FRESH\n"
+        )
+        status, entries, _ = run("broken/a-relying", "broken/opened", "-p", "fresh-use")
+        alone, single, _ = run("broken/a-relying", "-p", "fresh-use")
+    finally:
+        (project / "models" / "broken.py").unlink()
+        (project / "properties" / "broken.py").unlink()
+        (project / "pager.kept").rename(project / "models" / "pager.py")
+        (project / "property.kept").rename(project / "properties" / "pager.py")
+    assert entries["broken/opened", "fresh-use"]["verdict"] == "violated"
+    relying = entries["broken/a-relying", "fresh-use"]
+    assert (relying["verdict"], relying["relies"][0]["status"]) == ("unknown", BROKEN)
+    assert relying["reason"].startswith("broken/opened does not show fresh-use of install()")
+    assert status == 1
+    assert (alone, single["broken/a-relying", "fresh-use"]["verdict"], single["broken/a-relying", "fresh-use"]["relies"][0]["status"]) == (0, "proved", OPEN)
+
+
+def entry(model: str, name: str, verdict: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "property": name, "verdict": verdict, "vacuous": False, "reason": "", "relies": [], **more}
+
+
+def relying_on(requires: list[str]) -> dict[str, Any]:
+    return {"procedure": "f", "properties": ["p"], "requires": requires, "shown_by": "b", "status": OPEN}
+
+
+@pytest.mark.parametrize(
+    ("shown", "verdict", "status"),
+    [
+        ([entry("b", "p", "proved")], "proved", SHOWN),
+        ([entry("b", "p", "proved", vacuous=True)], "unknown", BROKEN),
+        ([entry("b", "p", "bounded")], "unknown", BROKEN),
+        ([entry("b", "p", "not-applicable")], "unknown", BROKEN),
+        ([entry("b", "q", "proved")], "proved", OPEN),
+        ([], "unknown", BROKEN),
+    ],
+    ids=["proved", "vacuous", "bounded", "not applicable", "not asked", "in error"],
+)
+def test_only_a_proof_shows_a_promise(shown: list[dict[str, Any]], verdict: str, status: str) -> None:
+    mine = entry("a", "s", "proved", relies=[relying_on([])])
+    settle([mine], {(e["model"], e["property"]): e for e in shown}, ["a", "b"])
+    assert (mine["verdict"], mine["relies"][0]["status"]) == (verdict, status)
+
+
+def test_a_promise_needs_its_precondition() -> None:
+    """Where the relying model's own calls break a precondition, the promise is worth nothing; where that was not asked, it is open."""
+    shown = {("b", "p"): entry("b", "p", "proved")}
+    for own, verdict, status in ((None, "proved", OPEN), ("proved", "proved", SHOWN), ("violated", "unknown", BROKEN)):
+        mine = entry("a", "s", "proved", relies=[relying_on(["x"])])
+        settle([mine, *([entry("a", "requires", own, relies=[relying_on(["x"])])] if own else [])], shown, ["a", "b"])
+        assert (mine["verdict"], mine["relies"][0]["status"]) == (verdict, status)
+
+
+def test_a_violation_stays_one() -> None:
+    """Nothing is taken back but proofs."""
+    mine = [entry("a", v, v, relies=[relying_on([])]) for v in ("violated", "bounded", "unknown", "not-applicable")]
+    settle(mine, {("b", "p"): entry("b", "p", "violated")}, ["a", "b"])
+    assert [e["verdict"] for e in mine] == ["violated", "bounded", "unknown", "not-applicable"]
+
+
+def test_a_contract_has_to_be_shown_by_an_open_model_and_not_in_a_circle(project: Path) -> None:
+    home = module(project)
+
+    def refused(model: Model) -> str:
+        with pytest.raises(InputError) as caught:
+            reliances(model)
+        return caught.value.message
+
+    def with_contract(**changes: Any) -> Model:
+        made: Model = replace(home.relying, contracts=(replace(home.relying.contracts[0], **changes),))
+        return made
+
+    assert refused(with_contract(shown_by="pager/closed")) == "pager/closed does not show what install() ensures"
+    assert refused(with_contract(shown_by="pager/nothing")).startswith("install() is to be shown by pager/nothing: unknown model")
+    assert refused(with_contract(shown_by="pager/a-relying")) == "pager/a-relying relies on pager/a-relying: a circle shows nothing"
+    bare = Contract(home.remove, home.installed, "pager/opened")
+    assert refused(replace(home.relying, contracts=(bare,), procedures={home.remove: home.installed})) == "remove() ensures nothing that could be relied on"
+
+
+def test_what_others_rely_on_is_checked_first() -> None:
+    chosen = [find_models(n)[0] for n in ("pager/a-relying", "pager/closed", "pager/opened")]
+    assert ranked(chosen) == [1, 2, 0]
+
+
+def test_a_contract_that_does_not_run_is_not_relied_on(project: Path) -> None:
+    """A model says what it takes for granted, no more."""
+    home = module(project)
+
+    def nothing() -> list[Any]:
+        return []
+
+    idle = Procedure("idle", (), home.pager.place, nothing)
+    assert reliances(replace(home.relying, task=idle)) == []
+
+
+def test_the_properties_of_a_project_are_found() -> None:
+    """The fixture's own premise: fresh-use is the project's property, requires the library's."""
+    assert [q.name for q in find_properties(["fresh-use", "requires"]) if isinstance(q, Property)] == ["fresh-use", "requires"]
