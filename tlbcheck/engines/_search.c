@@ -55,15 +55,40 @@ typedef struct {
     uint64_t property; /* a bit of its own */
 } Bad;
 
+/* Orbits, see engines/orbits.py. */
+
+typedef struct {
+    uint32_t shift, mask;
+    const uint16_t *rank; /* by value: its class */
+    const void *put;      /* by class: what it adds to the key */
+} Member;
+
+typedef struct {
+    uint32_t n, n_ranks;
+    const Member *members;
+    const uint16_t *acts; /* for each wide renaming, by class */
+    const uint64_t *sizes;
+} Peers;
+
+typedef struct {
+    uint32_t shift, mask;
+    const uint64_t *sizes;
+    const void *images; /* for each wide renaming, by joint value */
+} Chunk;
+
 typedef struct {
     /* what to search */
-    uint32_t n_fields, key_bits, threads, n_symmetric;
-    uint32_t shift[FIELDS], mask[FIELDS], symmetric[FIELDS];
-    uint32_t n_tables[2], n_closures, n_dispatches[2], n_bads;
+    uint32_t n_fields, key_bits, threads, order; /* order: how many wide renamings there are; 0 without symmetry */
+    uint32_t shift[FIELDS], mask[FIELDS];
+    uint32_t n_tables[2], n_closures, n_dispatches[2], n_bads, n_peers, n_chunks;
     const Table *tables[2], *closures;
     const Dispatch *dispatches[2];
     const Compound *compounds;
     const Bad *bads;
+    const Peers *peers;
+    const Chunk *chunks;
+    const uint32_t *tried_from, *tried; /* by the value of the first chunk, which wide renamings to try; or NULL */
+    uint64_t kept[2]; /* the bits of a key that no renaming changes */
     uint64_t properties; /* when all of them are violated, the search is over */
     uint64_t max_states, max_bytes, fanout; /* fanout: the most successors of any state */
     /* what was found */
@@ -148,26 +173,58 @@ uint64_t search_size(void) { return sizeof(Search); }
 
 #else
 
-/* The representative of a state's orbit under permutations of the symmetric fields; they are sorted. */
-static inline KEY N(canonical)(const Search *s, KEY t) {
-    for (uint32_t i = 1; i < s->n_symmetric; i++)
-        for (uint32_t j = i; j > 0; j--) {
-            uint32_t a = s->shift[s->symmetric[j - 1]], b = s->shift[s->symmetric[j]], mask = s->mask[s->symmetric[j]];
-            KEY x = (t >> a) & mask, y = (t >> b) & mask;
-            if (x <= y) break;
-            t ^= ((x ^ y) << a) | ((x ^ y) << b);
+/* The representative of a state's orbit; and, if asked, how many states are in that. */
+static inline KEY N(representative)(const Search *s, KEY t, uint64_t *size) {
+    uint16_t ranks[FIELDS], sorted[FIELDS];
+    uint32_t joints[FIELDS], n = 0, ties = 0;
+    KEY kept = t & ((KEY)s->kept[0] | (sizeof(KEY) > 8 ? (KEY)s->kept[1] << (sizeof(KEY) > 8 ? 64 : 0) : 0)), least = 0;
+    for (uint32_t i = 0; i < s->n_peers; i++)
+        for (uint32_t m = 0; m < s->peers[i].n; m++) {
+            const Member *member = &s->peers[i].members[m];
+            ranks[n++] = member->rank[(uint32_t)(t >> member->shift) & member->mask];
         }
-    return t;
-}
-
-/* How many states a representative stands for. */
-static inline uint64_t N(orbit)(const Search *s, const uint32_t *v) {
-    uint64_t n = 1, run = 1;
-    for (uint32_t i = 1; i < s->n_symmetric; i++) {
-        run = v[s->symmetric[i]] == v[s->symmetric[i - 1]] ? run + 1 : 1;
-        n = n * (i + 1) / run;
+    for (uint32_t i = 0; i < s->n_chunks; i++) joints[i] = (uint32_t)(t >> s->chunks[i].shift) & s->chunks[i].mask;
+    const uint32_t *tried = s->tried;
+    uint32_t e = tried ? s->tried_from[joints[0]] : 0, end = tried ? s->tried_from[joints[0] + 1] : s->order;
+    for (; e < end; e++) {
+        uint32_t k = tried ? tried[e] : e;
+        KEY made = kept;
+        for (uint32_t i = 0; i < s->n_chunks; i++) made |= ((const KEY *)s->chunks[i].images)[(uint64_t)k * (s->chunks[i].mask + 1) + joints[i]];
+        n = 0;
+        for (uint32_t i = 0; i < s->n_peers; i++) {
+            const Peers *p = &s->peers[i];
+            const uint16_t *act = p->acts + (uint64_t)k * p->n_ranks;
+            for (uint32_t m = 0; m < p->n; m++) {
+                uint16_t rank = act[ranks[n + m]];
+                uint32_t at = m;
+                for (; at > 0 && sorted[at - 1] > rank; at--) sorted[at] = sorted[at - 1];
+                sorted[at] = rank;
+            }
+            for (uint32_t m = 0; m < p->n; m++) made |= ((const KEY *)p->members[m].put)[sorted[m]];
+            n += p->n;
+        }
+        if (!ties || made < least) least = made, ties = 0;
+        ties += made == least;
     }
-    return n;
+    if (size) {
+        uint64_t all = s->order / ties;
+        for (uint32_t i = 0; i < s->n_chunks; i++) all *= s->chunks[i].sizes[joints[i]];
+        n = 0;
+        for (uint32_t i = 0; i < s->n_peers; i++) {
+            const Peers *p = &s->peers[i];
+            uint64_t arrangements = 1;
+            for (uint32_t m = 0; m < p->n; m++) {
+                uint32_t same = 1;
+                for (uint32_t o = 0; o < m; o++) same += ranks[n + o] == ranks[n + m];
+                arrangements = arrangements * (m + 1) / same;
+                all *= p->sizes[ranks[n + m]];
+            }
+            all *= arrangements;
+            n += p->n;
+        }
+        *size = all;
+    }
+    return least;
 }
 
 static inline void N(decode)(const Search *s, KEY k, uint32_t *v) {
@@ -193,7 +250,7 @@ static inline KEY N(settle)(const Search *s, KEY t) {
             }
         }
     }
-    return s->n_symmetric ? N(canonical)(s, t) : t;
+    return s->order ? N(representative)(s, t, NULL) : t;
 }
 
 static inline int N(holds)(const Test *tests, uint32_t n, const uint32_t *v) {
@@ -273,8 +330,9 @@ static int N(make_room)(Search *s, uint64_t more) {
     }
     uint64_t slots = s->slots;
     while (wanted * 5 > slots * 3) slots *= 2;
-    s->bytes = slots * sizeof(KEY) + s->seen_bytes + s->count * sizeof(KEY); /* both tables, while moving */
-    if (s->bytes > s->max_bytes) return OUT_OF_MEMORY;
+    uint64_t bytes = slots * sizeof(KEY) + s->seen_bytes + s->count * sizeof(KEY); /* both tables, while moving */
+    if (bytes > s->max_bytes) return OUT_OF_MEMORY;
+    s->bytes = bytes;
     KEY *moved = reserve(slots * sizeof(KEY));
     if (!moved) return OUT_OF_MEMORY;
     memset(moved, 0xff, slots * sizeof(KEY));
@@ -321,8 +379,9 @@ static void *N(work)(void *argument) {
             uint32_t made = N(expand)(s, k, v, s->phase, w->out + n);
             for (uint32_t j = n; j < n + made; j++) N(prefetch)(s, w->out[j]);
             w->transitions += made;
-            if (s->n_symmetric) {
-                uint64_t orbit = N(orbit)(s, v);
+            if (s->order) {
+                uint64_t orbit;
+                N(representative)(s, k, &orbit);
                 w->whole_transitions += orbit * made;
                 if (s->phase) w->whole_count += orbit;
             }

@@ -6,6 +6,7 @@ Both visit the same states in the same layers and passes; the compiled one uses 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import time
 from array import array
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from tlbcheck.engines.orbits import Chunk, Orbits, Peers
 from tlbcheck.engines.packed_tables import Tables
 
 DONE, AGAIN, OUT_OF_MEMORY, STATE_LIMIT, TOO_DEEP, VIOLATED = range(6)
@@ -22,6 +24,11 @@ _BITS_OF_SEEN = 33
 """Up to so many bits, which states were seen is kept as a bit for each possible one."""
 _PYTHON_BYTES = 200
 """What a state takes in Python: an element of a set and of a list, roughly."""
+
+
+def _mib(n: int) -> str:
+    """Bytes for people."""
+    return f"{n / (1 << 20):,.1f} MiB"
 
 
 class Search(Protocol):
@@ -56,6 +63,9 @@ class Search(Protocol):
     @property
     def bad_depths(self) -> Sequence[int | None]: ...
     def run(self, seconds: float) -> int: ...
+    def allow(self, max_states: int) -> None:
+        """Go on, after so many states as were allowed before, up to so many."""
+
     def used_rows(self) -> set[int]:
         """Rows of the ground system that were taken."""
 
@@ -102,19 +112,32 @@ class _Bad(ctypes.Structure):
     _fields_ = [("n_tests", ctypes.c_uint32), ("later", ctypes.c_uint32), ("tests", ctypes.c_void_p), ("property", ctypes.c_uint64)]
 
 
+class _Member(ctypes.Structure):
+    _fields_ = [("shift", ctypes.c_uint32), ("mask", ctypes.c_uint32), ("rank", ctypes.c_void_p), ("put", ctypes.c_void_p)]
+
+
+class _Peers(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_uint32), ("n_ranks", ctypes.c_uint32), ("members", ctypes.c_void_p), ("acts", ctypes.c_void_p), ("sizes", ctypes.c_void_p)]
+
+
+class _Chunk(ctypes.Structure):
+    _fields_ = [("shift", ctypes.c_uint32), ("mask", ctypes.c_uint32), ("sizes", ctypes.c_void_p), ("images", ctypes.c_void_p)]
+
+
 class _Search(ctypes.Structure):
     _fields_ = [
-        *((n, ctypes.c_uint32) for n in ("n_fields", "key_bits", "threads", "n_symmetric")),
-        *((n, ctypes.c_uint32 * 64) for n in ("shift", "mask", "symmetric")),
+        *((n, ctypes.c_uint32) for n in ("n_fields", "key_bits", "threads", "order")),
+        *((n, ctypes.c_uint32 * 64) for n in ("shift", "mask")),
         ("n_tables", ctypes.c_uint32 * 2),
         ("n_closures", ctypes.c_uint32),
         ("n_dispatches", ctypes.c_uint32 * 2),
-        ("n_bads", ctypes.c_uint32),
+        *((n, ctypes.c_uint32) for n in ("n_bads", "n_peers", "n_chunks")),
         ("tables", ctypes.c_void_p * 2),
         ("closures", ctypes.c_void_p),
         ("dispatches", ctypes.c_void_p * 2),
         ("compounds", ctypes.c_void_p),
-        ("bads", ctypes.c_void_p),
+        *((n, ctypes.c_void_p) for n in ("bads", "peers", "chunks", "tried_from", "tried")),
+        ("kept", ctypes.c_uint64 * 2),
         *((n, ctypes.c_uint64) for n in ("properties", "max_states", "max_bytes", "fanout", "count", "transitions", "whole_count", "whole_transitions")),
         ("bad_depth", ctypes.c_void_p),
         ("pass_start", ctypes.c_void_p),
@@ -153,18 +176,23 @@ def library() -> Any:
 class Native:
     """The compiled loop."""
 
-    def __init__(self, tables: Tables, starts: Iterable[int], *, max_states: int, max_bytes: int, threads: int, properties: Sequence[int], symmetric: Sequence[int] = ()) -> None:
+    def __init__(self, tables: Tables, starts: Iterable[int], *, max_states: int, max_bytes: int, threads: int, properties: Sequence[int], orbits: Orbits | None = None) -> None:
         self.library = library()
         self.tables = tables
         self._kept: list[Any] = []  # what C points to
         self._memo: dict[tuple[int, int], int] = {}
         self._change_memo: dict[int, int] = {}
         s = self.search = _Search()
-        s.n_fields, s.key_bits, s.threads, s.n_symmetric = len(tables.blocks), tables.width, min(threads, 64), len(symmetric)
+        s.n_fields, s.key_bits, s.threads = len(tables.blocks), tables.width, min(threads, 64)
         for i, block in enumerate(tables.blocks):
             s.shift[i], s.mask[i] = block.shift, (1 << block.bits) - 1
-        for i, b in enumerate(symmetric):
-            s.symmetric[i] = b
+        if orbits is not None and orbits.order:
+            s.order, s.kept[0], s.kept[1] = orbits.order, orbits.kept & (1 << 64) - 1, orbits.kept >> 64
+            s.n_peers, s.peers = len(orbits.peers), self._structs(_Peers, [self._peers(p) for p in orbits.peers])
+            s.n_chunks, s.chunks = len(orbits.chunks), self._structs(_Chunk, [self._chunk(c) for c in orbits.chunks])
+            if orbits.tried:
+                s.tried_from = self._array("I", [0, *itertools.accumulate(map(len, orbits.tried))])
+                s.tried = self._array("I", [k for tried in orbits.tried for k in tried])
         self._used: list[tuple[Any, Any, Any]] = []
         for cost in (0, 1):
             s.n_tables[cost] = len(tables.tables[cost])
@@ -280,6 +308,14 @@ class Native:
             changes.append(_Change(b, self._change_memo[id(differences)]))
         return _Compound(len(row.tests), len(changes), self._tests(row.tests), self._structs(_Change, changes), self._compound_used.buffer_info()[0] + i)
 
+    def _peers(self, peers: Peers) -> _Peers:
+        members = [_Member(m.shift, m.mask, self._array("H", m.rank), self._keys(m.put)) for m in peers.members]
+        acts = self._array("H", [x for act in peers.acts for x in act])
+        return _Peers(len(members), len(peers.sizes), self._structs(_Member, members), acts, self._array("Q", peers.sizes))
+
+    def _chunk(self, chunk: Chunk) -> _Chunk:
+        return _Chunk(chunk.shift, chunk.mask, self._array("Q", chunk.sizes), self._keys([x for image in chunk.images for x in image]))
+
     @property
     def count(self) -> int:
         return int(self.search.count)
@@ -294,7 +330,7 @@ class Native:
 
     @property
     def whole(self) -> tuple[int, int]:
-        if not self.search.n_symmetric:
+        if not self.search.order:
             return self.count, self.transitions
         return int(self.search.whole_count), int(self.search.whole_transitions)
 
@@ -304,9 +340,13 @@ class Native:
 
     @property
     def beforehand(self) -> str:
-        one, most = self.tables.width // 8, int(self.search.max_bytes) >> 20
-        seen = f"{int(self.search.seen_bytes) / (1 << 20):,.1f} MiB for the set of states and {one}" if self.search.seen_bytes else f"{one + one * 10 // 3}"
-        return f"a state takes {self.tables.bits} bits; memory: {seen} bytes a state, at most {most:,} MiB"
+        one, seen = self.tables.width // 8, int(self.search.seen_bytes)
+        if self.search.slots:
+            # A third to three fifths of the slots are taken; while the table grows, the old one is there too.
+            each, most = f"{3 * one} to {6 * one} bytes", int(self.search.max_bytes)
+        else:
+            each, most = f"{_mib(seen)} for the set of states and {one} bytes", min(int(self.search.max_bytes), seen + (one << self.tables.bits))
+        return f"a state takes {self.tables.bits} bits; memory: {each} a state, at most {_mib(most)}"
 
     @property
     def depth(self) -> int:
@@ -325,6 +365,9 @@ class Native:
         if self.ended != DONE:
             return int(self.ended)
         return int(self.library.search_run(ctypes.byref(self.search), seconds))
+
+    def allow(self, max_states: int) -> None:
+        self.search.max_states = max_states
 
     def used_rows(self) -> set[int]:
         found = {self.tables.compound_rows[i].row for i, used in enumerate(self._compound_used[: len(self.tables.compound_rows)]) if used}
@@ -357,10 +400,9 @@ class Native:
 class Plain:
     """The same loop in Python, for machines without a C compiler at build time, and to hold the other against."""
 
-    def __init__(self, tables: Tables, starts: Iterable[int], *, max_states: int, max_bytes: int, threads: int, properties: Sequence[int], symmetric: Sequence[int] = ()) -> None:
-        self.tables = tables
+    def __init__(self, tables: Tables, starts: Iterable[int], *, max_states: int, max_bytes: int, threads: int, properties: Sequence[int], orbits: Orbits | None = None) -> None:
+        self.tables, self.orbits = tables, orbits
         self.max_states, self.max_bytes, self.properties = max_states, max_bytes, list(properties)
-        self.symmetric = list(symmetric)
         self.fields = [(b.shift, (1 << b.bits) - 1) for b in tables.blocks]
         self.transitions = self.whole_count = self.whole_transitions = 0
         self.depth = self.phase = self.next = self.layer = 0
@@ -389,7 +431,7 @@ class Plain:
 
     @property
     def whole(self) -> tuple[int, int]:
-        return (self.whole_count, self.whole_transitions) if self.symmetric else (self.count, self.transitions)
+        return (self.whole_count, self.whole_transitions) if self.orbits else (self.count, self.transitions)
 
     @property
     def bytes(self) -> int:
@@ -397,7 +439,7 @@ class Plain:
 
     @property
     def beforehand(self) -> str:
-        return f"a state takes {self.tables.bits} bits; memory: about {_PYTHON_BYTES} bytes a state in Python, at most {self.max_bytes >> 20:,} MiB"
+        return f"a state takes {self.tables.bits} bits; memory: about {_PYTHON_BYTES} bytes a state in Python, at most {_mib(self.max_bytes)}"
 
     def decode(self, key: int) -> list[int]:
         return [(key >> shift) & mask for shift, mask in self.fields]
@@ -407,19 +449,7 @@ class Plain:
             v = self.decode(key)
             for difference, _ in t.lists.get(sum(v[b] << p for b, p in self._joint_fields[id(t)]), ()):
                 key += difference
-        if self.symmetric:
-            values = sorted((key >> self.fields[b][0]) & self.fields[b][1] for b in self.symmetric)
-            for b, x in zip(self.symmetric, values, strict=True):
-                shift, mask = self.fields[b]
-                key = key & ~(mask << shift) | x << shift
-        return key
-
-    def orbit(self, v: Sequence[int]) -> int:
-        n = run = 1
-        for i in range(1, len(self.symmetric)):
-            run = run + 1 if v[self.symmetric[i]] == v[self.symmetric[i - 1]] else 1
-            n = n * (i + 1) // run
-        return n
+        return self.orbits.look(key)[0] if self.orbits else key
 
     def expand(self, key: int, v: Sequence[int], cost: int) -> list[tuple[int, int]]:
         """(successor, row) for every row of that cost that is enabled."""
@@ -472,8 +502,8 @@ class Plain:
         v = self.decode(key)
         successors = self.expand(key, v, self.phase)
         self.transitions += len(successors)
-        if self.symmetric:
-            orbit = self.orbit(v)
+        if self.orbits:
+            orbit = self.orbits.look(key)[1]
             self.whole_transitions += orbit * len(successors)
             self.whole_count += orbit if self.phase else 0
         if self.phase:
@@ -485,6 +515,9 @@ class Plain:
             if after not in self.seen:
                 self.seen.add(after)
                 self.queue.append(after)
+
+    def allow(self, max_states: int) -> None:
+        self.max_states = max_states
 
     def used_rows(self) -> set[int]:
         return set(self._rows)

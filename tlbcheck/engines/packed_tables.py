@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlbcheck.engines.ground import Cube, Ground, Row, TooLarge
-from tlbcheck.engines.symmetry import exchange
 
 _BLOCK_VALUES = 1 << 14
 _JOINT_BITS = 14
@@ -109,17 +108,12 @@ class Bad:
 
 
 class Tables:
-    """See the module. ``cost`` 0 and 1 index ``tables`` and ``compounds``.
+    """See the module. ``cost`` 0 and 1 index ``tables`` and ``compounds``. Raises ``TooLarge`` if a state does not fit."""
 
-    ``interchangeable`` CPUs have their values numbered alike, so that exchanging them is exchanging
-    their fields; ``symmetric`` lists these. Raises ``TooLarge`` if a state does not fit.
-    """
-
-    def __init__(self, ground: Ground, interchangeable: Sequence[int] = ()) -> None:
+    def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self._left = _WORK
         self.blocks = self._blocks()
-        self.symmetric = self._numbered_alike(interchangeable)
         if len(self.blocks) > _FIELDS:
             raise TooLarge(f"more than {_FIELDS} fields in a state")
         self.block_of = {c: (b, place) for b, block in enumerate(self.blocks) for place, c in enumerate(block.components)}
@@ -172,26 +166,6 @@ class Tables:
         groups = [[i for i, c in enumerate(components) if c.owner == owner] for owner in owners]
         groups += [[i] for i, c in enumerate(components) if c.owner is None]
         return [block for group in groups for block in self._divided(group)] or [Block((), [()])]
-
-    def _numbered_alike(self, interchangeable: Sequence[int]) -> list[int]:
-        """The blocks of interchangeable CPUs; none if a CPU's components are in several blocks."""
-        mine = [[b for b, block in enumerate(self.blocks) if self.ground.components[block.components[0]].owner == cpu] for cpu in interchangeable]
-        if any(len(blocks) != 1 for blocks in mine):
-            return []
-        for other, (b,) in zip(interchangeable[1:], mine[1:], strict=True):
-            first = self.blocks[mine[0][0]]
-            renaming = exchange(self.ground, interchangeable[0], other)
-            assert renaming is not None
-            place = {c: i for i, c in enumerate(self.blocks[b].components)}
-            values = []
-            for value in first.values:
-                after = [0] * len(value)
-                for c, x in zip(first.components, value, strict=True):
-                    to, code = renaming[c]
-                    after[place[to]] = code[x]
-                values.append(tuple(after))
-            self.blocks[b] = Block(self.blocks[b].components, values)
-        return [b for (b,) in mine]
 
     def _divided(self, group: list[int]) -> list[Block]:
         """One block, or several if it would have too many values."""
@@ -254,7 +228,8 @@ class Tables:
     def _place(self, index: int, row: Row, found: tuple[dict[tuple[int, ...], Table], dict[tuple[int, ...], Table]]) -> None:
         cost = 0 if row.step is None else 1
         guards, assigns = self._split(row.guard), self._split(row.assign)
-        touched = tuple(sorted(guards | assigns))
+        # A row that neither asks nor changes anything stands in the table of some block all the same.
+        touched = tuple(sorted(guards | assigns)) or (0,)
         size = sum(self.blocks[b].bits for b in touched)
         # A block that is changed without being asked for would be told apart to no end.
         if len(touched) <= 4 and size <= _JOINT_BITS and set(assigns) <= set(guards):
@@ -274,7 +249,7 @@ class Tables:
     def _fill(self, table: Table, index: int, guards: Mapping[int, Part], assigns: Mapping[int, Part]) -> None:
         """Enter a row under each joint value that its guard allows."""
         options, position = [], 0
-        for b in table.fields or (0,):
+        for b in table.fields:
             block = self.blocks[b]
             change = self._changes(b, assigns[b]) if b in assigns else None
             options.append([(v << position, change[v] if change else 0) for v in _members(block.matching(guards.get(b, ())))])
@@ -290,24 +265,22 @@ class Tables:
         return self.blocks[b].changes(assign)
 
     def _closures(self) -> list[Table]:
-        """For each group of blocks that saturated fills touch, the one difference that they make."""
-        groups: dict[tuple[int, ...], list[Row]] = {}
-        owners: dict[int, tuple[set[int], list[Row]]] = {}
-        for row in self.ground.closure:
-            changed = set(self._split(row.assign))
-            if not changed:
-                continue
-            blocks, rows = owners.setdefault(min(changed), (set(), []))
-            blocks |= changed | set(self._split(row.guard))
-            rows.append(row)
-        for blocks, rows in owners.values():
-            groups[tuple(sorted(blocks))] = rows
+        """For each group of blocks that saturated fills touch, the one difference that they make: no fill waits for one of another group."""
+        rows = [row for row in self.ground.closure if row.assign]
+        filled = {c for row in rows for c in row.assign}
+        groups: list[tuple[set[int], list[Row]]] = []
+        for row in rows:
+            mine = {self.block_of[c][0] for c in row.assign} | {self.block_of[c][0] for c in row.guard if c in filled}
+            met = [group for group in groups if group[0] & mine]
+            groups = [group for group in groups if not group[0] & mine]
+            groups.append((mine.union(*(blocks for blocks, _ in met)), [*itertools.chain.from_iterable(rows for _, rows in met), row]))
         made = []
-        for fields, rows in groups.items():
+        for blocks, group in groups:
+            fields = tuple(sorted(blocks.union(*(self._split(row.guard) for row in group))))
             size = sum(self.blocks[b].bits for b in fields)
             if len(fields) > 4 or size > 20:
                 raise TooLarge("saturated fills depend on too much at a time")
-            made.append(self._closure(fields, rows, 1 << size))
+            made.append(self._closure(fields, group, 1 << size))
         return made
 
     def _closure(self, fields: tuple[int, ...], rows: Sequence[Row], size: int) -> Table:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tlbcheck.engines.ground import BadCube, Ground, applied, enabled
+from tlbcheck.engines.ground import BadCube, Ground, after, enabled
 from tlbcheck.engines.trace import State, Trace, TraceStep
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import evaluate
@@ -38,10 +38,12 @@ def moves(ground: Ground, told: Sequence[Hashable], bad: BadCube, key: Callable[
     """
     start, state = next((s, state) for s in ground.starts if key(state := ground.closed(s.state)) == told[0])
     made = [Move(start.step, start.chosen, ground.values(state))]
+    # What a cache does by itself comes first: a step may lead to the same state, and would count.
+    rows = sorted(ground.rows, key=lambda row: row.step is not None)
     for wanted in told[1:]:
-        for row in ground.rows:
-            if enabled(row.guard, state) and key(after := ground.closed(applied(row.assign, state))) == wanted:
-                state = after
+        for row in rows:
+            if enabled(row.guard, state) and key(reached := ground.closed(after(row, state))) == wanted:
+                state = reached
                 if row.step is not None:
                     made.append(Move(row.step, row.chosen, ground.values(state)))
                 break
@@ -54,7 +56,8 @@ def moves(ground: Ground, told: Sequence[Hashable], bad: BadCube, key: Callable[
 
 def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
     """The trace of a run from its start through ``moves``."""
-    first, entry = moves[0], dict(moves[-1].entry)
+    # Where entries depend on each other one alone cannot be followed; replay then takes all of them.
+    first, entry = moves[0], {} if system.meeting else dict(moves[-1].entry)
     start = system.initial[first.step or 0]
     chosen = _named(start, first.chosen)
     control = _started(system, start, chosen, first.values)

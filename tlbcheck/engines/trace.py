@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tlbcheck.engines.invariant import Invariant
+from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import evaluate
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -69,7 +69,8 @@ class EngineResult:
 
     ``complete``: every reachable state was visited, so that a property without a violation is
     proved; otherwise it holds up to ``bound`` steps. ``undecided`` gives, for properties that are
-    open all the same, the reason; ``invariants`` what was shown to be inductive. ``fired`` counts
+    open all the same, the reason; ``invariants`` what was shown to be inductive, ``sets`` the states of
+    the literal caches that z3 showed to be left by no step, ``unshown`` why it did not. ``fired`` counts
     events for vacuity. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
     """
 
@@ -78,6 +79,8 @@ class EngineResult:
     bound: int
     undecided: dict[str, str] = field(default_factory=dict)
     invariants: dict[str, Invariant] = field(default_factory=dict)
+    sets: dict[str, StateSet] = field(default_factory=dict)
+    unshown: dict[str, str] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     states: int | None = None
     kept: int | None = None
