@@ -12,18 +12,21 @@ from click.testing import CliRunner, Result
 
 from tlbcheck.certificate import solvers
 from tlbcheck.certificate.check import judge
-from tlbcheck.certificate.file import certificate, head
+from tlbcheck.certificate.file import LITERAL, certificate, head
 from tlbcheck.certificate.read import load
 from tlbcheck.certificate.words import sentences
 from tlbcheck.cli import cli
-from tlbcheck.engines.invariant import Invariant
+from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.engines.obligations import SystemText
 from tlbcheck.engines.run import ModelResult, check
+from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError
-from tlbcheck.library import find_models, find_properties
+from tlbcheck.library import find_models, find_properties, models_in, properties_in
 from tlbcheck.report.result import scope_of
 
 MODEL, PROPERTY = "xen/before-pcid", "missing-flush"
+LITERAL_MODEL, LITERAL_PROPERTY = "linux/riscv-asid", "frame-isolation"
+"""Small enough for its caches to be searched as they are."""
 
 
 @functools.cache
@@ -37,6 +40,19 @@ def proved() -> tuple[ModelResult, SystemText, Invariant]:
 def text() -> str:
     result, system, invariant = proved()
     return certificate(system, invariant, head(system, scope_of(result)))
+
+
+@functools.cache
+def proved_literally() -> tuple[ModelResult, SystemText, StateSet]:
+    model = find_models(LITERAL_MODEL)[0]
+    result = check(model, find_properties([LITERAL_PROPERTY], model), engines=("sets",), certify=True)
+    return result, SystemText(unrolled(result.system), LITERAL_PROPERTY), result.literal[0].sets[LITERAL_PROPERTY]
+
+
+@functools.cache
+def literal_text() -> str:
+    result, system, states = proved_literally()
+    return certificate(system, states, head(system, scope_of(result), LITERAL))
 
 
 def written(folder: Path, content: str) -> Path:
@@ -57,6 +73,24 @@ def test_a_certificate_is_accepted_by_every_solver(tmp_path: Path) -> None:
     assert {"z3", "bitwuzla", "cvc5"} <= set(judged.accepted)
 
 
+def test_a_certificate_of_the_literal_caches_is_accepted_by_every_solver(tmp_path: Path) -> None:
+    """The reachable set of engine sets, with fills and evictions free; the head says which kind it is and of which sizes."""
+    judged = judge(written(tmp_path, literal_text()), find_models(LITERAL_MODEL)[0])
+    assert judged.of_model
+    assert judged.accepted == tuple(solvers.installed())
+    about = judged.certificate.about
+    assert about["tlbcheck-kind"] == "literal caches"
+    assert "representation: full" in about["tlbcheck-scope"] and "cpus: 2" in about["tlbcheck-scope"] and "any" not in about["tlbcheck-scope"]
+
+
+def test_a_certificate_of_the_literal_caches_grows_with_the_diagram(tmp_path: Path) -> None:
+    """Each node is written once."""
+    _, system, states = proved_literally()
+    definition = system.definition(states)
+    assert definition.count("(ite ") == len(states.nodes)
+    assert len(definition) < 4_000 + 50 * len(states.nodes)
+
+
 def test_the_text_is_deterministic() -> None:
     result, _, invariant = proved()
     again = SystemText(result.system, PROPERTY)
@@ -69,6 +103,7 @@ def test_it_is_plain_smt_lib(tmp_path: Path) -> None:
 
     solver = cvc5.Solver()
     solver.setOption("incremental", "true")
+    solver.setOption("bitblast", "eager")
     parser = cvc5.InputParser(solver)
     parser.setFileInput(cvc5.InputLanguage.SMT_LIB_2_6, str(written(tmp_path, text())))
     said = []
@@ -125,6 +160,57 @@ def test_an_edited_certificate_is_refused(name: str, tmp_path: Path, monkeypatch
         judge(written(tmp_path, edit(text())), find_models(MODEL)[0])
     assert "refused" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+OF_BOTH_KINDS = [
+    n
+    for n in EDITS
+    if n
+    not in ("a weaker guard", "an invariant over other constants", "a larger scope", "a clause more", "no clauses", "an invariant that is false", "another model's name", "another property's name")
+]
+LITERAL_EDITS: dict[str, tuple[Callable[[str], str], str]] = {
+    **{name: EDITS[name] for name in OF_BOTH_KINDS},
+    "a larger scope": (replaced(r"cpus: 2", "cpus: any"), "tlbcheck-scope"),
+    "the other kind": (replaced(r"\|literal caches\|", "|tracked entries|"), "its variables are not those"),
+    "no kind": (replaced(r"\(set-info :tlbcheck-kind [^\n]*\n", ""), "does not say whether"),
+    "another model's name": (replaced(r"\|linux/riscv-asid\|", "|linux/svm-asid|"), "it is of linux/svm-asid"),
+    "a node of other nodes": (replaced(r"\(n5 \(ite (\w+) (\w+) (\w+)\)\)", r"(n5 (ite \1 \3 \2))"), "does not hold"),
+    "a bit that is another's": (replaced(r"\(b1 [^\n]*\n", "(b1 b0)\n"), "speaks of 'b0'"),
+    "a node without a definition": (replaced(r"\(n5 [^\n]*", ""), "speaks of 'n5'"),
+    "a node that is a constant of the file": (replaced(r"\(n5 [^\n]*", "(n5 |now:cpu0.if|)"), r"speaks of '\|now:cpu0.if\|'"),
+    "nothing at all": (replaced(r"(\(define-fun invariant [^\n]* Bool\n)\(and true\n", r"\1(and false\n"), "'initial' does not hold"),
+    "everything": (replaced(r"(\(define-fun invariant [^\n]* Bool\n)\(and true\n.*?\n; initial", r"\1true)\n; initial"), "'safe' does not hold|'inductive' does not hold"),
+    "no step while something is cached": (
+        replaced(r"(\(define-fun step \(\) Bool\n)(.*?)\)\n\(define-fun bad-state", r"\1(and (not |now:cpu0.cached[entry]#0|) \2))\n(define-fun bad-state"),
+        "transition relation",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LITERAL_EDITS)
+def test_an_edited_certificate_of_the_literal_caches_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlbcheck.certificate.check.installed", lambda: ["z3"])
+    edit, why = LITERAL_EDITS[name]
+    with pytest.raises(InputError, match=why) as error:
+        judge(written(tmp_path, edit(literal_text())), find_models(LITERAL_MODEL)[0])
+    assert "refused" in str(error.value)
+
+
+def test_a_certificate_of_the_literal_caches_is_none_of_another_size(tmp_path: Path) -> None:
+    """What is proved for one number of CPUs and PCIDs is not taken for another, even if the name says so."""
+    bench = Path(__file__).parents[1] / "bench"
+    small = models_in(bench / "models")["bench/cr3race"].variant("flushed")
+    large = models_in(bench / "models")["bench/cr3race"].with_numbers({"pcids": 3}).variant("flushed")
+    names = list(properties_in(bench / "properties").values())
+    result = check(small, names, engines=("sets",), certify=True)
+    system = SystemText(unrolled(result.system), "no-foreign")
+    content = certificate(system, result.literal[0].sets["no-foreign"], head(system, scope_of(result), LITERAL))
+    path = written(tmp_path, content.replace(f"|{small.name}|", f"|{large.name}|"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlbcheck.certificate.check.find_properties", lambda *_: names)
+        with pytest.raises(InputError, match="its variables are not those"):
+            judge(path, large)
+        assert judge(written(tmp_path, content), small, solvers=["z3"]).of_model
 
 
 @pytest.mark.parametrize("other", ["xen/gp-fix", "xen/before-pcid@cr4-not-restored"])

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlbcheck.certificate.file import head
+from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
 from tlbcheck.engines.run import Limits, how_many_entries
+from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import PROFILES, Model
 from tlbcheck.library import find_properties
 from tlbcheck.report.result import covered
 from tlbcheck.system.lower import lower
-from tlbcheck.system.sufficiency import FULL, represented
+from tlbcheck.system.sufficiency import FULL, as_they_are, represented
 
 _SAID = {"init": "initial states", "step": "transition relation", "bad-state": "property", "bad-step": "property"}
 _SANE = {
@@ -87,11 +88,17 @@ def compare(found: Certificate, model: Model, limits: Limits) -> None:
     goal = found.about.get("tlbcheck-property", "")
     if goal not in names:
         raise _refused(found.path, f"it names no property that it is of: '{goal}'")
+    kind = found.about.get(KIND, "")
+    if kind not in (TRACKED, LITERAL):
+        raise _refused(found.path, f"it does not say whether it is of tracked entries or of the literal caches: '{kind}'")
     system = lower(replace(model, profile=profile), find_properties(names, model))
-    decided = how_many_entries(system, limits)
-    if decided.entries == FULL:
-        raise _refused(found.path, f"no number of tracked entries is enough for {model.name}")
-    text = SystemText(represented(system, decided), goal)
+    if kind == LITERAL:
+        decided, text = as_they_are(system), SystemText(unrolled(system), goal)
+    else:
+        decided = how_many_entries(system, limits)
+        if decided.entries == FULL:
+            raise _refused(found.path, f"no number of tracked entries is enough for {model.name}")
+        text = SystemText(represented(system, decided), goal)
     if list(found.declarations) != [normal(d) for d in text.declarations]:
         raise _refused(found.path, f"its variables are not those of {model.name}")
     for name, wanted in zip(FUNCTIONS, text.definitions, strict=True):
@@ -99,6 +106,6 @@ def compare(found: Certificate, model: Model, limits: Limits) -> None:
             raise _refused(found.path, f"its {_SAID[name]} ('{name}') is not that of {model.name}, {goal}")
     if found.signature != normal(text.signature()):
         raise _refused(found.path, f"its invariant is not over the variables of {model.name}")
-    for name, value in head(text, covered(text.system.model, decided)).items():
+    for name, value in head(text, covered(system.model, decided), kind).items():
         if name != "tlbcheck-version" and found.about.get(name) != value:
             raise _refused(found.path, f"its head says '{name}' is '{found.about.get(name, '')[:80]}', the model says '{value[:80]}'")

@@ -1,4 +1,9 @@
-"""A certificate as a file: a head that says what it is of, the system, the invariant, and the three obligations."""
+"""A certificate as a file: a head that says what it is of, the system, the invariant, and the three obligations.
+
+There are two kinds. Of tracked entries: the system follows one arbitrary entry, or as many as are
+enough, and the invariant is a list of clauses. Of the literal caches: every entry is a bit of the state, fills and evictions
+are steps, and the invariant is the set of reachable states itself, a decision diagram.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +12,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlbcheck import __version__
-from tlbcheck.engines.invariant import Invariant
+from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.engines.obligations import SystemText
+from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError
-from tlbcheck.report.result import digest
-from tlbcheck.system.transition_system import TransitionSystem
+from tlbcheck.report.result import covered, digest
+from tlbcheck.system.sufficiency import as_they_are
 
-FORMAT = "1"
+FORMAT = "2"
+KIND, TRACKED, LITERAL = "tlbcheck-kind", "tracked entries", "literal caches"
 
 
-def head(text: SystemText, scope: Mapping[str, object]) -> dict[str, str]:
-    """What the head says, by the name that it has there."""
+def head(text: SystemText, scope: Mapping[str, object], kind: str = TRACKED) -> dict[str, str]:
+    """What the head says, by the name that it has there; ``scope`` as ``report.result.covered`` gives it."""
     model = text.system.model
     return {
         "tlbcheck-certificate": FORMAT,
+        KIND: kind,
         "tlbcheck-version": __version__,
         "tlbcheck-model": model.name,
         "tlbcheck-model-digest": digest(text.system),
@@ -31,7 +40,7 @@ def head(text: SystemText, scope: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def certificate(text: SystemText, invariant: Invariant, about: Mapping[str, str]) -> str:
+def certificate(text: SystemText, invariant: Invariant | StateSet, about: Mapping[str, str]) -> str:
     """The whole file; the same model and invariant give the same text."""
     lines = ["(set-info :smt-lib-version 2.6)", *(f"(set-info :{name} |{value.replace('|', '/')}|)" for name, value in about.items()), "(set-logic QF_BV)"]
     lines += [*text.declarations, *text.definitions, text.definition(invariant)]
@@ -40,17 +49,30 @@ def certificate(text: SystemText, invariant: Invariant, about: Mapping[str, str]
     return "\n".join([*lines, "(exit)"]) + "\n"
 
 
-def file_name(model: str, property_name: str) -> str:
-    return re.sub(r"[^\w.@+-]+", "-", f"{model}.{property_name}").strip("-") + ".smt2"
+def file_name(model: str, property_name: str, kind: str = TRACKED) -> str:
+    return re.sub(r"[^\w.@+-]+", "-", f"{model}.{property_name}").strip("-") + (".literal" if kind == LITERAL else "") + ".smt2"
 
 
-def write(folder: Path, system: TransitionSystem, property_name: str, invariant: Invariant, scope: Mapping[str, object]) -> Path:
-    """Write the certificate of one proof into ``folder``; its path."""
-    path = folder / file_name(system.model.name, property_name)
-    text = SystemText(system, property_name)
+def write(folder: Path, result: ModelResult, property_name: str) -> list[Path]:
+    """Write what z3 has shown of one proof into ``folder``: a certificate of tracked entries, one of the literal caches, both or none."""
+    made = []
+    tracking = result.beside or result
+    invariant = next((r.invariants[property_name] for r in tracking.proofs if property_name in r.invariants), None)
+    if invariant is not None:
+        text = SystemText(tracking.system, property_name)
+        made.append(_write(folder, text, invariant, head(text, covered(result.model, tracking.decided))))
+    reached = next((r.sets[property_name] for r in result.literal if property_name in r.sets), None)
+    if reached is not None:
+        text = SystemText(unrolled(result.system), property_name)
+        made.append(_write(folder, text, reached, head(text, covered(result.model, as_they_are(result.system)), LITERAL)))
+    return made
+
+
+def _write(folder: Path, text: SystemText, invariant: Invariant | StateSet, about: Mapping[str, str]) -> Path:
+    path = folder / file_name(text.system.model.name, text.property, about[KIND])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(certificate(text, invariant, head(text, scope)), encoding="utf-8")
+        path.write_text(certificate(text, invariant, about), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}", hint="name a folder that can be written to") from None
     return path

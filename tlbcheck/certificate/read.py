@@ -5,6 +5,7 @@ What a solver is given later is put together from the parts that were recognised
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ LARGEST = 64 << 20
 """Bytes of a file that is looked at."""
 FUNCTIONS = ("init", "step", "bad-state", "bad-step")
 _TOKEN = re.compile(r";[^\n]*|\s+|(\|[^|]*\||\"(?:[^\"]|\"\")*\"|[()]|[^\s()|\";]+)")
-_WORDS = frozenset(["and", "or", "not", "xor", "=>", "=", "ite", "distinct", "_", "extract", "concat", "bvand", "bvor", "bvxor", "bvnot", "bvult", "bvule", "zero_extend", "true", "false"])
+_WORDS = frozenset(["and", "or", "not", "xor", "=>", "=", "ite", "distinct", "_", "extract", "concat", "bvand", "bvor", "bvxor", "bvnot", "bvult", "bvule", "zero_extend", "true", "false", "let"])
+_BOUND = re.compile(r"[bn]\d+")
+"""What the invariant may name by itself: bits and nodes of a decision diagram."""
 _LITERAL = re.compile(r"bv\d+|\d+|#b[01]+|#x[0-9a-fA-F]+")
 
 
@@ -143,8 +146,19 @@ class _Reader:
             if tokens[end] == "(" and depth == 2:
                 parameters.append(tokens[end + 1])
             end += 1
-        for token in tokens[end + 1 :]:
-            if token not in "()" and token not in parameters and token not in _WORDS and not _LITERAL.fullmatch(token):
+        known = set(parameters)
+        # The bindings of each "let" that is open: how deep they stand, and what is known behind them.
+        lists: list[tuple[int, set[str]]] = []
+        depth = 0
+        for before, token in itertools.pairwise(tokens[end:]):
+            depth += (token == "(") - (token == ")")
+            if token == "(" and before == "let":
+                lists.append((depth, set()))
+            elif token == ")" and lists and depth < lists[-1][0]:
+                known |= lists.pop()[1]
+            elif before == "(" and lists and depth == lists[-1][0] + 1 and _BOUND.fullmatch(token):
+                lists[-1][1].add(token)
+            elif token not in "()" and token not in known and token not in _WORDS and not _LITERAL.fullmatch(token):
                 raise self.refuse(f"the invariant speaks of '{token}', which is not a part of the state")
         definitions["invariant"] = " ".join(tokens)
         return " ".join(tokens[: end + 1]), parameters

@@ -23,6 +23,8 @@ def _cvc5(text: str, assertions: Sequence[str]) -> str:
     import cvc5
 
     solver: Any = cvc5.Solver()
+    # All is bits in the end: put into clauses at once, a certificate takes a second where the lazy way takes a minute.
+    solver.setOption("bitblast", "eager")
     parser: Any = cvc5.InputParser(solver)
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, "(set-logic QF_BV)" + text + "".join(f"(assert {a})" for a in assertions), "certificate")
     while not (command := parser.nextCommand()).isNull():

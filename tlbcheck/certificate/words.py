@@ -76,17 +76,18 @@ class _Words:
         """Join what differs in the values of one thing only, until nothing does."""
         left = list(dict.fromkeys(facts))
         while True:
-            joined: dict[tuple[Atom, Facts], set[int]] = {}
+            joined: dict[tuple[Atom, Facts], dict[Facts, frozenset[int]]] = {}
             for f in left:
                 for i, (name, values) in enumerate(f):
-                    joined.setdefault((name, (*f[:i], *f[i + 1 :])), set()).update(values)
+                    joined.setdefault((name, (*f[:i], *f[i + 1 :])), {})[f] = values
             made: dict[Facts, None] = {}
             used: set[Facts] = set()
-            for (name, rest), union in sorted(joined.items(), key=lambda x: (-len(x[1]), x[0][0])):
-                members = [f for f in left if f not in used and any(n == name for n, _ in f) and tuple(x for x in f if x[0] != name) == rest]
+            unions = {key: frozenset().union(*alike.values()) for key, alike in joined.items()}
+            for (name, rest), union in sorted(unions.items(), key=lambda x: (-len(x[1]), x[0][0])):
+                members = [f for f in joined[name, rest] if f not in used]
                 if len(members) > 1:
                     used.update(members)
-                    made[tuple(sorted((*rest, (name, frozenset(union))), key=lambda f: f[0]))] = None
+                    made[tuple(sorted((*rest, (name, union)), key=lambda f: f[0]))] = None
             if not made:
                 return left
             left = list(dict.fromkeys([*made, *(f for f in left if f not in used)]))

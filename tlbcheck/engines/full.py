@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tlbcheck.engines.compile import Compiled, Masks, State, content_bit
+from tlbcheck.engines.memory import Budget
 from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
 from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.errors import InputError
@@ -69,8 +70,8 @@ def _bits(mask: int) -> Iterator[int]:
 class _Full:
     """Breadth first over (control, content of all caches), one layer for each number of steps."""
 
-    def __init__(self, system: TransitionSystem, free: bool, limit: int | None) -> None:
-        self.system, self.free, self.limit = literal(system), free, limit
+    def __init__(self, system: TransitionSystem, free: bool, limit: int | None, max_bytes: int | None) -> None:
+        self.system, self.free, self.limit, self.memory = literal(system), free, limit, Budget(max_bytes)
         self.compiled = c = Compiled(self.system, content=True)
         c.on_check(self._check_failed)
         self.steps = [(c.moved(s), c.step_bads(s), c.used(s)) for s in self.system.steps]
@@ -82,6 +83,7 @@ class _Full:
         self.found: dict[tuple[str, str], tuple[int, Node, Came | None]] = {}
         self.steps_fired: dict[int, int] = {}
         self.transitions = 0
+        self.stopped = ""
 
     def _check_failed(self, index: int) -> None:
         check = self.system.steps[index].checks[0]
@@ -138,7 +140,12 @@ class _Full:
     # -- search
 
     def over(self) -> bool:
-        return self.limit is not None and len(self.seen) >= self.limit
+        """Whether a limit is reached."""
+        if not self.stopped and self.limit is not None and len(self.seen) >= self.limit:
+            self.stopped = f"stopped at the limit of {self.limit} states"
+        elif not self.stopped and self.memory.spent():
+            self.stopped = f"stopped at the limit of {self.memory.told()} with {len(self.seen):,} states"
+        return bool(self.stopped)
 
     def note(self, bad: Bad, depth: int, node: Node, last: Came | None) -> None:
         """Layers come by depth, so that the first violation is a shallowest one; ``last`` is the step that is it, if one is."""
@@ -178,14 +185,13 @@ class _Full:
             # Not a generator: all violations by a step come before those of a later layer.
             following = {node for here in layer for node in self.successors(here, depth)}
             layer = self.closed(following - self.seen, depth)
-        finished = not self.over()
         fired: dict[tuple[str, str], int] = {}
         for index, count in self.steps_fired.items():
             for event in self.system.steps[index].events:
                 fired[event.kind, event.name] = fired.get((event.kind, event.name), 0) + count
         return EngineResult(
             engine="full-free" if self.free else "full",
-            complete=finished,
+            complete=not self.stopped,
             bound=depth,
             violations=[Violation(name, clause, (), at, self.trace(node, last)) for (name, clause), (at, node, last) in self.found.items()],
             fired=fired,
@@ -193,7 +199,7 @@ class _Full:
             transitions=self.transitions,
             seconds=time.perf_counter() - began,
             steps_fired=frozenset(self.steps_fired),
-            reason="" if finished else f"stopped at the limit of {self.limit} states",
+            reason=self.stopped,
         )
 
     # -- traces
@@ -218,11 +224,11 @@ class _Full:
         return Trace(start, dict(zip((q.name for q in start.parameters), map(int, chosen), strict=True)), state(node), {}, tuple(reversed(steps)))
 
 
-def explore_full(system: TransitionSystem, *, fills: Literal["saturated", "free"], limit: int | None = None) -> EngineResult:
+def explore_full(system: TransitionSystem, *, fills: Literal["saturated", "free"], limit: int | None = None, max_bytes: int | None = None) -> EngineResult:
     """Every state of ``system`` with its caches as they are: the literal semantics.
 
     ``saturated``: after each step every entry that a walk could make is there. ``free``: entries
-    come and go one by one as they like, at no cost in depth. ``limit`` stops after so many states,
-    and what is not violated by then is unknown.
+    come and go one by one as they like, at no cost in depth. ``limit`` stops after so many states, ``max_bytes``
+    when the search has taken so much memory, and what is not violated by then is unknown.
     """
-    return _Full(system, fills == "free", limit).run()
+    return _Full(system, fills == "free", limit, max_bytes).run()

@@ -42,14 +42,19 @@ class Component:
     entry: int | None
 
 
+Part = tuple[tuple[Cube, Cube], ...]
+"""What becomes of one entry: guards that exclude each other, each with an assignment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``step`` is None for what caches do by themselves, which costs nothing."""
+    """``step`` is None for what caches do by themselves, which costs nothing. ``parts`` of it happen besides, each to an entry that no other part reads."""
 
     guard: Cube
     assign: Cube
     step: int | None
     chosen: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Ground:
     bads: list[BadCube] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     entries: list[dict[str, int]] = field(default_factory=list)
+    constants: dict[str, int] = field(default_factory=dict)
+    """Control variables that are no components, since they have the one value that they start with."""
 
     def values(self, state: Sequence[int]) -> dict[str, int]:
         """The values of a state by name."""
@@ -103,6 +110,14 @@ def enabled(guard: Cube, state: Sequence[int]) -> bool:
     return all(state[i] == x for i, x in guard.items())
 
 
+def after(row: Row, state: Sequence[int]) -> tuple[int, ...]:
+    """The state to which a row that is enabled leads."""
+    assign = dict(row.assign)
+    for part in row.parts:
+        assign |= next((then for when, then in part if enabled(when, state)), {})
+    return applied(assign, state)
+
+
 def applied(assign: Cube, state: Sequence[int]) -> tuple[int, ...]:
     changed = list(state)
     for i, x in assign.items():
@@ -110,18 +125,20 @@ def applied(assign: Cube, state: Sequence[int]) -> tuple[int, ...]:
     return tuple(changed)
 
 
-def ground(system: TransitionSystem, fills: Literal["free", "saturated"], *, tracked: Mapping[str, int] | None = None, limit: int = 50_000) -> Ground:
+def ground(system: TransitionSystem, fills: Literal["free", "saturated"], *, tracked: Mapping[str, int] | None = None, parts: bool = False, limit: int = 50_000) -> Ground:
     """The rows of ``system`` with its caches as they are; or with nothing but one ``tracked`` entry, cached at the start or not.
+
+    With ``parts`` what becomes of entries is left in the parts of a row; else a row is made for each way in which they go together.
 
     Raises ``TooLarge`` if more than ``limit`` rows, or as many cases of one step, are needed, and
     ``InputError`` if an assignment of the model can leave its range.
     """
-    return _Grounding(system, fills, tracked, limit).run()
+    return _Grounding(system, fills, tracked, parts, limit).run()
 
 
 class _Grounding:
-    def __init__(self, system: TransitionSystem, fills: Literal["free", "saturated"], tracked: Mapping[str, int] | None, limit: int) -> None:
-        self.system, self.limit, self.tracked = literal(system) if tracked is None else system, limit, tracked is not None
+    def __init__(self, system: TransitionSystem, fills: Literal["free", "saturated"], tracked: Mapping[str, int] | None, parts: bool, limit: int) -> None:
+        self.system, self.limit, self.tracked, self.parts = literal(system) if tracked is None else system, limit, tracked is not None, parts
         self.ground = Ground(self.system, fills)
         self.entries = self.ground.entries = list(system.entries()) if tracked is None else [dict(tracked)] if tracked else []
         self.domains: dict[str, dict[int, None]] = {}
@@ -275,6 +292,8 @@ class _Grounding:
         for v in self.system.control:
             if len(self.domains[v.name]) > 1:
                 self.add(v.name, tuple(self.domains[v.name]), None)
+            else:
+                (self.ground.constants[v.name],) = self.domains[v.name]
         for i in range(len(self.entries)):
             for v in self.system.entry_variables:
                 self.add(content_bit(v.name, i), (0, 1), i)
@@ -315,21 +334,33 @@ class _Grounding:
         changes = {content_bit(n, i): self.own(e, i) for n, e in step.entry_updates.items() if n in self.entry_names for i in range(len(self.entries))}
         for case, results in self.cases(self.possible[step.index], {**step.updates, **changes}, step):
             chosen = tuple(case[q.name] for q in step.parameters)
-            for bits, after in self.bit_cases({n: e for n, e in results.items() if e.op != "const" and not _is_own(n, e)}):
-                self.add_row(self.ground.rows, Row(self.cube(case | bits), self.cube(_constants(results) | after), step.index, chosen))
+            fixed = self.cube(_constants(results))
+            parts = self.entry_cases({n: e for n, e in results.items() if e.op != "const" and not _is_own(n, e)})
+            for when, then, left in self.together(parts):
+                self.add_row(self.ground.rows, Row(self.cube(case) | when, fixed | then, step.index, chosen, left))
         for bad in step.bads:
             self.bad(bad.property, bad.clause, bad.when, step)
         for c in step.checks:
             self.bad("", c.message, not_(c.holds), step)
 
-    def bit_cases(self, bits: Mapping[str, Expr]) -> list[tuple[Case, Case]]:
+    def entry_cases(self, bits: Mapping[str, Expr]) -> list[Part]:
         """What entries' bits become where that depends on them; told apart entry by entry."""
-        made: list[tuple[Case, Case]] = [({}, {})]
+        made = []
         for _, group in itertools.groupby(sorted(bits, key=_entry), key=_entry):
-            options = self.cases(TRUE, {n: bits[n] for n in group}, None, bits=True)
-            if len(options) * len(made) > self.limit:
+            cases = self.cases(TRUE, {n: bits[n] for n in group}, None, bits=True)
+            made.append(tuple((self.cube(case), self.cube(_constants(results))) for case, results in cases))
+        return made
+
+    def together(self, parts: Sequence[Part]) -> list[tuple[Cube, Cube, tuple[Part, ...]]]:
+        """The ways in which parts happen together; one, with the parts left in it, if that is asked for and no part reads what another one changes."""
+        touched = [{c for when, then in part for c in (*when, *then)} for part in parts]
+        if self.parts and sum(map(len, touched)) == len(set().union(*touched)):
+            return [({}, {}, tuple(parts))]
+        made: list[tuple[Cube, Cube, tuple[Part, ...]]] = [({}, {}, ())]
+        for part in parts:
+            if len(part) * len(made) > self.limit:
                 raise TooLarge(f"more than {self.limit:,} cases of what becomes of entries")
-            made = [(before | case, after | _constants(results)) for before, after in made for case, results in options]
+            made = [(before | when, changes | then, ()) for before, changes, _ in made for when, then in part]
         return made
 
     def cache_rows(self) -> None:

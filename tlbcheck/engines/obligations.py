@@ -7,13 +7,13 @@ cut words down: what it found is a part of the invariant, and shown with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import z3
 
 from tlbcheck.engines.encoding import Encoding
-from tlbcheck.engines.invariant import Invariant, system_for
+from tlbcheck.engines.invariant import Invariant, StateSet, system_for
 from tlbcheck.system.known_bits import KnownBits, width
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -64,9 +64,9 @@ class SystemText:
                 found.append((v.name, mask, known.of(v).ones & mask))
         return tuple(found)
 
-    def definition(self, invariant: Invariant) -> str:
+    def definition(self, invariant: Invariant | StateSet) -> str:
         """The invariant as a function of a state."""
-        return f"{self.signature()}\n{self._body(invariant)})"
+        return f"{self.signature()}\n{self._body(invariant) if isinstance(invariant, Invariant) else self._members(invariant)})"
 
     def signature(self) -> str:
         """The head of the invariant's definition, up to its body."""
@@ -96,6 +96,30 @@ class SystemText:
             parts.append(f"(or {' '.join(inside)})" if len(inside) > 1 else inside[0] if inside else "false")
         return "(and true\n  " + "\n  ".join(parts) + ")" if parts else "true"
 
+    def _members(self, states: StateSet) -> str:
+        """The set node by node, each written once, so that the text grows with the diagram and not with its paths."""
+        types, values = self._parameters(), dict(states.values)
+
+        def among(name: str, wanted: Iterable[int]) -> str:
+            """A variable has one of these values."""
+            bools = {0: f"(not {quoted(name)})", 1: quoted(name)}
+            found = [bools[x] if z3.is_bool(types[name]) else f"(= {quoted(name)} {_binary(x, types[name].size())})" for x in wanted]
+            return f"(or {' '.join(found)})" if len(found) > 1 else found[0]
+
+        domains = [among(name, xs) for name, xs in states.values if len(xs) < 1 << (1 if z3.is_bool(types[name]) else types[name].size())]
+        tests = {test: f"b{i}" for i, test in enumerate(dict.fromkeys(node[:2] for node in states.nodes))}
+        # What a layer binds speaks of the layers before it alone.
+        layers = [[f"({named} {among(name, (x for i, x in enumerate(values[name]) if i >> bit & 1))})" for (name, bit), named in tests.items()]]
+        named, height = ["false", "true"], [0, 0]
+        for name, bit, yes, no in states.nodes:
+            height.append(1 + max(height[yes], height[no]))
+            if height[-1] == len(layers):
+                layers.append([])
+            layers[height[-1]].append(f"(n{len(named)} (ite {tests[name, bit]} {named[yes]} {named[no]}))")
+            named.append(f"n{len(named)}")
+        lets = ["(let (" + "\n".join(layer) + ")" for layer in layers if layer]
+        return "\n".join(["(and true", *domains, *lets, named[states.root] + ")" * len(lets) + ")"])
+
 
 def _text(term: Term) -> str:
     """z3's own text of a term, without its indentation."""
@@ -106,7 +130,7 @@ def _binary(value: int, size: int) -> str:
     return f"(_ bv{value} {size})"
 
 
-def decide(text: SystemText, invariant: Invariant, seconds: float) -> tuple[str, str] | None:
+def decide(text: SystemText, invariant: Invariant | StateSet, seconds: float) -> tuple[str, str] | None:
     """The first obligation that z3 does not show, and z3's answer; None if it shows all."""
     head = "\n".join([*text.declarations, *text.definitions, text.definition(invariant)])
     for name, parts in text.obligations.items():

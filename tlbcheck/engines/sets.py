@@ -4,26 +4,29 @@ Each component of the ground system takes the bits that number its values; page 
 CPUs share stand first in the order, then one CPU after the other. The successors by a row are
 those of its guard with what it assigns forgotten, and then set, so that no second copy of the
 variables is needed. Rows are taken CPU by CPU to a local fixpoint, again and again, until none adds a
-state. Depths need layers: these are made only if something bad was reached.
+state. What a row makes of many entries stays in its parts, one entry after the other: as rows of
+their own these would be as many as there are contents. Depths need layers: these are made only if something bad was reached.
 
-The set of reachable states is a certificate: it holds the starts, is closed under all rows and
-meets no bad cube. ``Sets.closed_and_safe`` asks just that, of the finished set.
+The set of reachable states is a certificate: it holds the starts, no row leaves it and it meets no
+bad cube. The first two are asked once more of the finished set, by the same diagrams; if a
+certificate is wanted (``Sets.certify``), all three by z3, on an encoding that shares nothing with rows and diagrams.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
-from tlbcheck.engines.ground import BadCube, Cube, Row, TooLarge, check_failed, ground
+from tlbcheck.engines.child import Child, Unanswered
+from tlbcheck.engines.ground import BadCube, Cube, Part, Row, TooLarge, check_failed, ground
+from tlbcheck.engines.invariant import StateSet, system_for
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.path import along, moves
 from tlbcheck.engines.trace import EngineResult, Violation
+from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InternalError
-from tlbcheck.lang.expr import Expr, and_, const, eq, or_, var
-from tlbcheck.lang.types import BOOL
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -35,13 +38,21 @@ Diagram = Any
 
 
 class _Image:
-    """Rows that assign the same, as one: where they are enabled, what they forget and what they set."""
+    """Rows that assign the same, as one: where they are enabled, what becomes of entries part by part, what they forget and what they set."""
 
-    def __init__(self, guard: Diagram, forgotten: Diagram, assigned: Diagram) -> None:
-        self.guard, self.forgotten, self.assigned = guard, forgotten, assigned
+    def __init__(self, guard: Diagram, forgotten: Diagram, assigned: Diagram, parts: Sequence[Sequence[_Image]]) -> None:
+        self.guard, self.forgotten, self.assigned, self.parts = guard, forgotten, assigned, parts
 
     def of(self, states: Diagram, conjunction: Any) -> Diagram:
-        return states.apply_exists(conjunction, self.guard, self.forgotten) & self.assigned
+        if not self.parts:
+            return states.apply_exists(conjunction, self.guard, self.forgotten) & self.assigned
+        made = states & self.guard
+        for part in self.parts:
+            if not made.satisfiable():
+                return made
+            made = reduce(lambda a, b: a | b, (case.of(made, conjunction) for case in part))
+        # Parts read what stood there before: only now it is forgotten.
+        return made.exists(self.forgotten) & self.assigned
 
 
 class Sets:
@@ -57,7 +68,7 @@ class Sets:
     def run(self) -> EngineResult:
         """The verdict on every property. Raises ``InputError`` for a model that leaves its ranges."""
         try:
-            self.ground = ground(slice_system(self.system), "free")
+            self.ground = ground(slice_system(self.system), "free", parts=True)
         except TooLarge as error:
             return self._unknown(f"the model is too large to be written as a table: {error}")
         from oxidd.util import DDMemoryError
@@ -66,6 +77,8 @@ class Sets:
 
         try:
             self.reached = self._fixpoint()
+            if not self.closed():
+                raise InternalError(f"{self.system.model.name}: the set of states found by engine sets is not closed")
             bads = [b for b in self.ground.bads if (self.reached & self.cube(b.guard)).satisfiable()]
             return self._result(self._violations(bads) if bads else [])
         except DDMemoryError:
@@ -113,15 +126,15 @@ class Sets:
         return tuple(sum(1 << k for k, bit in enumerate(self.bits[i]) if picked[bit]) for i in range(len(self.ground.components)))
 
     def images(self, rows: Iterable[Row]) -> list[_Image]:
-        guards: dict[tuple[tuple[int, int], ...], Diagram] = {}
+        guards: dict[object, tuple[Diagram, Row]] = {}
         for row in rows:
-            key = tuple(sorted(row.assign.items()))
-            guards[key] = guards.get(key, self.false) | self.cube(row.guard)
-        made = []
-        for key, guard in guards.items():
-            forgotten = reduce(lambda a, b: a & b, (self.manager.var(bit) for c, _ in key for bit in self.bits[c]), self.true)
-            made.append(_Image(guard, forgotten, self.cube(dict(key))))
-        return made
+            key = _sorted(row.assign), tuple(tuple((_sorted(when), _sorted(then)) for when, then in part) for part in row.parts)
+            guards[key] = guards.get(key, (self.false, row))[0] | self.cube(row.guard), row
+        return [self.image(guard, row.assign, row.parts) for guard, row in guards.values()]
+
+    def image(self, guard: Diagram, assign: Cube, parts: Sequence[Part] = ()) -> _Image:
+        forgotten = reduce(lambda a, b: a & b, (self.manager.var(bit) for c in assign for bit in self.bits[c]), self.true)
+        return _Image(guard, forgotten, self.cube(assign), [[self.image(self.cube(when), then) for when, then in part] for part in parts])
 
     # -- reachability
 
@@ -132,7 +145,7 @@ class Sets:
         """Rows by the one CPU that they change; those that change more, or what is shared, are the last group."""
         groups: dict[int | None, list[Row]] = {}
         for row in self.ground.rows:
-            owners = {self.ground.components[c].owner for c in row.assign}
+            owners = {self.ground.components[c].owner for c in (*row.assign, *(c for part in row.parts for _, then in part for c in then))}
             groups.setdefault(owners.pop() if len(owners) == 1 else None, []).append(row)
         return [self.images(rows) for _, rows in sorted(groups.items(), key=lambda g: (g[0] is None, g[0] or 0))]
 
@@ -151,35 +164,61 @@ class Sets:
                         self.progress(Progress(int(reached.sat_count(self.n_bits)), None, None, time.perf_counter() - self.began, self.manager.approx_num_inner_nodes() * _NODE_BYTES))
         return reached
 
-    def closed_and_safe(self) -> bool:
-        """Whether the set found holds the starts, is left by no row, and meets nothing bad."""
-        reached = self.reached
-        outside = ~reached
-        if (self.starts() & outside).satisfiable() or any((reached & self.cube(b.guard)).satisfiable() for b in self.ground.bads):
-            return False
-        return not any((i.of(reached, self.conjunction) & outside).satisfiable() for i in self.images(self.ground.rows))
+    def closed(self) -> bool:
+        """Whether the set found holds the starts and is left by no row."""
+        outside = ~self.reached
+        return not (self.starts() & outside).satisfiable() and not any((i.of(self.reached, self.conjunction) & outside).satisfiable() for i in self.images(self.ground.rows))
 
-    def predicate(self) -> Expr:
-        """The reachable states as an expression over control variables and entries' bits, node by node of the diagram."""
-        types = {v.name: v.type for v in self.system.control}
-        place = {bit: (c, k) for c, bits in self.bits.items() for k, bit in enumerate(bits)}
-        memo: dict[Diagram, Expr] = {self.true: const(1, BOOL), self.false: const(0, BOOL)}
+    def certify(self, result: EngineResult, *, seconds: float, memory: int) -> None:
+        """Note for each proved property the set, as far as the property depends on it, if z3 shows that it is an invariant of the literal caches.
 
-        def holds(bit: int) -> Expr:
-            c, k = place[bit]
-            component = self.ground.components[c]
-            type_ = types.get(component.name, BOOL)
-            v = var(component.name, type_)
-            return or_(*(eq(v, const(x, type_)) for i, x in enumerate(component.values) if i >> k & 1))
+        Raises ``InternalError`` if z3 refutes that.
+        """
+        literal = unrolled(self.system)
+        goals = [q.name for q in self.system.properties if q.name not in self.system.not_applicable and not q.liveness and result.verdict(q.name) == "proved"]
+        sets = {goal: self.members([v.name for v in system_for(literal, frozenset({goal})).control]) for goal in goals}
 
-        def build(node: Diagram) -> Expr:
-            if node not in memo:
-                yes, no = node.cofactors()
-                test = holds(node.node_var())
-                memo[node] = or_(and_(test, build(yes)), and_(~test, build(no)))
-            return memo[node]
+        def show() -> dict[str, tuple[str, str] | None]:
+            from tlbcheck.engines.obligations import SystemText, decide
 
-        return build(self.reached)
+            return {goal: decide(SystemText(literal, goal), states, seconds) for goal, states in sets.items()}
+
+        try:
+            shown = Child(show, seconds=seconds, memory=memory).result()
+        except Unanswered as error:
+            result.unshown = dict.fromkeys(goals, f"z3 {error}")
+            return
+        for goal, failed in shown.items():
+            if failed is None:
+                result.sets[goal] = sets[goal]
+            elif failed[1] == "sat":
+                raise InternalError(f"{self.system.model.name}, {goal}: the set of states found by engine sets is no invariant: z3 refutes obligation '{failed[0]}'")
+            else:
+                result.unshown[goal] = f"z3 does not decide obligation '{failed[0]}': {failed[1]}"
+
+    def members(self, names: Collection[str]) -> StateSet:
+        """The set found, seen through the variables ``names`` (of ``engines.unrolled``): what it says of others is left out."""
+        components = self.ground.components
+        place = {bit: (components[c].name, k) for c, bits in self.bits.items() for k, bit in enumerate(bits)}
+        others = [self.manager.var(bit) for bit, (name, _) in place.items() if name not in names]
+        seen = self.reached.exists(reduce(lambda a, b: a & b, others)) if others else self.reached
+        known = {c.name: c.values for c in components} | {name: (value,) for name, value in self.ground.constants.items()}
+        number: dict[Diagram, int] = {self.false: 0, self.true: 1}
+        nodes: list[tuple[str, int, int, int]] = []
+        waiting = [seen]
+        while waiting:
+            node = waiting[-1]
+            below = node.cofactors() if node not in number else ()
+            left = [n for n in below if n not in number]
+            if left:
+                waiting += left
+                continue
+            waiting.pop()
+            if below:
+                yes, no = below
+                nodes.append((*place[node.node_var()], number[yes], number[no]))
+                number[node] = len(nodes) + 1
+        return StateSet(tuple((name, known[name]) for name in names), tuple(nodes), number[seen])
 
     # -- layers, where something bad was reached
 
@@ -220,7 +259,7 @@ class Sets:
         if not bad.property:
             assert bad.step is not None
             raise check_failed(next(c for c in self.system.steps[bad.step].checks if c.message == bad.clause))
-        rounds = self.layers[depth]
+        rounds, wanted = self.layers[depth], depth + (bad.step is not None)
         at = next(i for i, r in enumerate(rounds) if (r & self.cube(bad.guard)).satisfiable())
         told = [self.state_of(rounds[at] & self.cube(bad.guard))]
         while depth or at:
@@ -228,19 +267,31 @@ class Sets:
             told.append(before[0])
             depth, at = (depth, at - 1) if at else (depth - 1, before[1])
         trace = along(self.system, moves(self.ground, told[::-1], bad, lambda state: state))
-        return Violation(bad.property, bad.clause, (), len(trace.steps), trace)
+        if trace.depth != wanted:
+            raise InternalError(f"{self.system.model.name}, {bad.property}: the set-based engine finds a violation at depth {wanted} and tells a run of {trace.depth} steps")
+        return Violation(bad.property, bad.clause, (), wanted, trace)
 
     def _before(self, state: State, rounds: Sequence[Diagram], *, cost: int) -> tuple[State, int]:
         """A state of the first of ``rounds`` that has one from which a row of that cost leads to ``state``; and which round."""
         for n, states in enumerate(rounds):
             for row in self._leading_to(state, cost):
-                free = {c: x for c, x in enumerate(state) if c not in row.assign}
+                touched = {c for part in row.parts for when, then in part for c in (*when, *then)}
+                free = {c: x for c, x in enumerate(state) if c not in row.assign and c not in touched}
                 if any(free.get(c, x) != x for c, x in row.guard.items()):
                     continue
                 mine = states & self.cube(free | row.guard)
+                for part in row.parts:
+                    mine &= reduce(lambda a, b: a | b, (self._came(state, row, when, then, part) for when, then in part))
                 if mine.satisfiable():
                     return self.state_of(mine), n
         raise InternalError("the set-based engine cannot rebuild a run that it found")
+
+    def _came(self, state: State, row: Row, when: Cube, then: Cube, part: Part) -> Diagram:
+        """Where one case of a part of a row leads to what ``state`` has of its entry."""
+        kept = {c: state[c] for other in part for cube in other for c in cube if c not in then and c not in row.assign}
+        if any(state[c] != x for c, x in then.items()) or any(kept.get(c, x) != x for c, x in when.items()):
+            return self.false
+        return self.cube(kept | when)
 
     def _leading_to(self, state: State, cost: int) -> Iterator[Row]:
         for row in self.ground.rows:
@@ -270,3 +321,7 @@ class Sets:
             fired=fired,
             steps_fired=frozenset(steps),
         )
+
+
+def _sorted(cube: Cube) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted(cube.items()))

@@ -114,6 +114,11 @@ def declared(system: TransitionSystem, why: str) -> tuple[Dimension, ...]:
     return tuple(Dimension(name, counted, False, named_values(fields[name]), why) for name, counted in cache.scope.items() if name in fields)
 
 
+def as_they_are(system: TransitionSystem) -> Sufficiency:
+    """What a verdict covers that rests on the literal caches: nothing is decided about entries, since nothing is assumed of them."""
+    return Sufficiency(FULL, (), declared(system, "the caches are searched as they are") if system.cache else ())
+
+
 def named_values(v: Variable) -> tuple[int | str, ...]:
     """The declared values of a field for people: members by name, numbers as they are."""
     return tuple(v.type.show(x) if isinstance(v.type, EnumType) else x for x in v.domain or v.type.values())
