@@ -10,7 +10,7 @@ Row = Mapping[str, Any]
 PANELS = {"pages": "pages", "pcids": "PCIDs", "cpus": "CPUs"}
 COLOURS = {
     "tlbcheck full": "#1b6ca8",
-    "tlbcheck full, CPUs interchangeable": "#58a6d8",
+    "tlbcheck full, symmetry": "#58a6d8",
     "tlbcheck sets": "#1a7f37",
     "tlbcheck tracked": "#8250df",
     "Rumur": "#bc4c00",

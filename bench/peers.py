@@ -28,18 +28,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of a run; what it takes counts, its memory only in the last one."""
+    """One command of a run, in ``folder`` or the run's own; what it takes counts, its memory only in the last one."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
 class Tool:
-    """``stages`` gives the commands for a size and variant in an empty folder, or why there are none.
-
-    tlbcheck itself runs in this folder, where its model and property are.
-    """
+    """``stages`` gives the commands for a size and variant in an empty folder, or why there are none."""
 
     name: str
     programs: tuple[str, ...]
@@ -90,10 +88,13 @@ def _tlbcheck(*options: str, cold: bool = False) -> Callable[[tuple[int, ...], s
     def stages(size: tuple[int, ...], variant: str, folder: Path) -> list[Stage] | str:
         check = (_COMMAND, "verify", model_name(size, variant), "-p", "no-foreign", "--json", "--max-states", str(MOST), *options)
         if not cold:
-            return _stages(check)
-        # Everything that an installation does ahead, the C loop and Python's own cache, is done again.
-        compile_loop = (sys.executable, str(HERE.parent / "tlbcheck" / "engines" / "build_search.py"))
-        return _stages(compile_loop, check, PYTHONPYCACHEPREFIX=str(folder / "pycache"))
+            return [Stage(check, {}, HERE)]  # where its model and property are
+        # A copy of tlbcheck without anything that is compiled ahead: the C loop, and Python's caches of its modules and models.
+        for part in ("tlbcheck", "models", "properties", "bench"):
+            shutil.copytree(HERE.parent / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "_search.so"))
+        environment = {"PYTHONPATH": str(folder)}
+        compile_loop = (sys.executable, str(folder / "tlbcheck" / "engines" / "build_search.py"))
+        return [Stage(compile_loop, environment), Stage((sys.executable, "-m", "tlbcheck.cli", *check[1:]), environment, folder / "bench")]
 
     return stages
 
@@ -200,7 +201,7 @@ _TLBCHECK = (_COMMAND, "--version")
 TOOLS = (
     Tool("tlbcheck full", (), _TLBCHECK, _tlbcheck("--engine", "full", "--no-symmetry"), _read_tlbcheck),
     Tool("tlbcheck full, cold", ("cc",), _TLBCHECK, _tlbcheck("--engine", "full", "--no-symmetry", cold=True), _read_tlbcheck),
-    Tool("tlbcheck full, CPUs interchangeable", (), _TLBCHECK, _tlbcheck("--engine", "full"), _read_tlbcheck),
+    Tool("tlbcheck full, symmetry", (), _TLBCHECK, _tlbcheck("--engine", "full"), _read_tlbcheck),
     Tool("tlbcheck sets", (), _TLBCHECK, _tlbcheck("--engine", "sets"), _read_tlbcheck),
     Tool("tlbcheck tracked", (), _TLBCHECK, _tlbcheck("--engine", "explicit"), _read_tlbcheck),
     Tool("SPIN", ("spin", "gcc"), ("spin", "-V"), _spin, _read_spin),

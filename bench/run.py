@@ -24,33 +24,40 @@ from typing import Any
 from figure import draw
 from peers import HERE, PARAMETERS, SIZES, TOOLS, VARIANTS, Tool
 
-REPEATS = {"S": 3, "M": 3, "L": 1}
+REPEATS = 3
+LONG = 30.0
+"""CPU seconds of a run after which it is not repeated."""
 LIMIT = 600.0
 """Seconds for one command."""
 EXPECTED = {"S": 20_952, "M": 519_528, "L": 13_632_786}
 """States of v5 by the specification, ../shared/bench/cr3race/README.md."""
-COUNTING = ("tlbcheck full", "tlbcheck full, cold", "tlbcheck full, CPUs interchangeable", "tlbcheck sets")
+COUNTING = ("tlbcheck full", "tlbcheck full, cold", "tlbcheck full, symmetry", "tlbcheck sets")
 """Ours that search exactly these states."""
 GROWTH = {"pages": range(1, 5), "pcids": range(2, 7), "cpus": range(1, 5)}
-GROWING = ("tlbcheck full", "tlbcheck full, CPUs interchangeable", "tlbcheck sets", "tlbcheck tracked", "Rumur", "SPIN")
-PATIENCE = 20.0
+GROWING = ("tlbcheck full", "tlbcheck full, symmetry", "tlbcheck sets", "tlbcheck tracked", "Rumur", "SPIN")
+PATIENCE = 10.0
 """CPU seconds after which a tool is not tried on a larger size, where cost is shown as it grows."""
-GROWING_LIMIT = 90.0
+GROWING_LIMIT = 45.0
 """Seconds for one command there."""
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- made by make bench -->", "<!-- end -->"
+
+BESIDE = ("SPIN", "Rumur")
+"""The peers whose CPU seconds the others' are divided by."""
 
 GAVE_UP = ("unknown", "failed (exit status -9)")
 """What is no contradiction where sizes grow past what a tool can do."""
 
 Row = dict[str, Any]
+_ENVIRONMENT = {n: value for n, value in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+"""Python keeps its caches, as it does for users."""
 
 
 def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], limit: float = LIMIT) -> tuple[str, int, float, float, float]:
     """Output, exit status, wall seconds, CPU seconds and MiB of a command; killed with all its children after ``limit`` seconds."""
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         began = time.perf_counter()
-        process = subprocess.Popen(list(command), cwd=cwd, stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True)
+        process = subprocess.Popen(list(command), cwd=cwd, stdout=output, stderr=subprocess.DEVNULL, env={**_ENVIRONMENT, **environment}, start_new_session=True)
         timer = threading.Timer(limit, lambda: os.killpg(process.pid, 9))
         timer.start()
         _, status, usage = os.wait4(process.pid, 0)
@@ -71,7 +78,7 @@ def measure(tool: Tool, size: tuple[int, ...], variant: str, limit: float) -> Ro
         seconds = cpu = memory = 0.0
         text, status = "", 0
         for stage in stages:
-            text, status, wall, used, memory = run(stage.command, HERE if tool.name.startswith("tlbcheck") else folder, stage.environment, limit)
+            text, status, wall, used, memory = run(stage.command, stage.folder or folder, stage.environment, limit)
             seconds += wall
             cpu += used
             if status and stage is not stages[-1]:
@@ -109,7 +116,7 @@ def machine() -> str:
 def sizes(names: Sequence[str], growth: bool) -> Iterator[tuple[str, tuple[int, ...], tuple[str, ...], int]]:
     """Name, parameters, variants and repeats of each size to run."""
     for name in names:
-        yield name, SIZES[name], tuple(VARIANTS), REPEATS[name]
+        yield name, SIZES[name], tuple(VARIANTS), REPEATS
     base = dict(zip(PARAMETERS, SIZES["S"], strict=True))
     for parameter, values in GROWTH.items() if growth else ():
         for value in values:
@@ -144,6 +151,8 @@ def measured(names: Sequence[str], growth: bool) -> Iterator[Row]:
                     if growing and row["cpu_seconds"] > PATIENCE:
                         slow.add((tool.name, growing))
                     yield row
+                    if row["cpu_seconds"] > LONG:
+                        break
 
 
 def medians(rows: Sequence[Row]) -> list[Row]:
@@ -154,31 +163,39 @@ def medians(rows: Sequence[Row]) -> list[Row]:
     return [{**g[0], **{k: statistics.median(r[k] for r in g) for k in ("seconds", "cpu_seconds", "memory_mb")}} for g in groups.values()]
 
 
+def ratio(rows: Sequence[Row], row: Row, peer: str) -> str:
+    """The CPU seconds of a row in those of ``peer`` on the same size and variant; empty if it did not run."""
+    base = next((r["cpu_seconds"] for r in rows if (r["size"], r["variant"], r["tool"]) == (row["size"], row["variant"], peer)), None)
+    return f"{row['cpu_seconds'] / base:.3f}" if base else ""
+
+
 def table(rows: Sequence[Row]) -> None:
-    """Times, states, memory, and how many times the CPU seconds of ``tlbcheck full`` each tool took."""
+    """Times, states, memory, and how many times the CPU seconds of SPIN and of Rumur each tool took."""
     last = None
     for r in rows:
         if "=" in r["size"]:
             continue
         if (r["size"], r["variant"]) != last:
             last = (r["size"], r["variant"])
-            base = next((x["cpu_seconds"] for x in rows if (x["size"], x["variant"], x["tool"]) == (*last, "tlbcheck full")), None)
-            print(f"\n{r['size']} {r['variant']:<35}{'verdict':<12}{'states':>14}{'seconds':>10}{'CPU s':>10}{'MiB':>8}{'ratio':>8}")
-        ratio = f"{r['cpu_seconds'] / base:.2f}" if base else ""
+            print(f"\n{r['size']} {r['variant']:<35}{'verdict':<12}{'states':>14}{'seconds':>10}{'CPU s':>10}{'MiB':>8}" + "".join(f"{f'/ {peer}':>10}" for peer in BESIDE))
         states = f"{r['states']:,}" if r["states"] is not None else "-"
-        print(f"  {r['tool']:<36}{r['verdict']:<12}{states:>14}{r['seconds']:>10.2f}{r['cpu_seconds']:>10.2f}{r['memory_mb']:>8.0f}{ratio:>8}")
+        print(f"  {r['tool']:<36}{r['verdict']:<12}{states:>14}{r['seconds']:>10.2f}{r['cpu_seconds']:>10.2f}{r['memory_mb']:>8.0f}" + "".join(f"{ratio(rows, r, peer):>10}" for peer in BESIDE))
 
 
 def readme(text: str, rows: Sequence[Row]) -> str:
-    """The README with its table of CPU seconds made from ``rows``."""
-    shown = [name for name in SIZES if any(r["size"] == name and r["variant"] == "v5" for r in rows)]
-    lines = [f"| CPU seconds (MiB), holds | {' | '.join(shown)} |", "|---|" + "---:|" * len(shown)]
-    for tool in dict.fromkeys(r["tool"] for r in rows):
-        mine = {r["size"]: r for r in rows if r["tool"] == tool and r["variant"] == "v5"}
-        cells = [f"{mine[n]['cpu_seconds']:.2f} ({mine[n]['memory_mb']:.0f})" if n in mine else "-" for n in shown]
-        lines.append(f"| {tool} | {' | '.join(cells)} |")
+    """The README with its table made from ``rows``: what holds, by size."""
+    lines: list[str] = []
+    for size in SIZES:
+        mine = [r for r in rows if r["size"] == size and r["variant"] == "v5"]
+        if mine:
+            if not lines:
+                lines = [f"| holds | seconds | CPU s | MiB | states | {' | '.join(f'CPU / {peer}' for peer in BESIDE)} |", "|---|" + "---:|" * (4 + len(BESIDE))]
+            lines.append(f"| **{size}** |" + " |" * (4 + len(BESIDE)))
+        for r in mine:
+            states = f"{r['states']:,}" if r["states"] is not None else "-"
+            lines.append(f"| {r['tool']} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f} | {r['memory_mb']:.0f} | {states} | {' | '.join(ratio(rows, r, peer) for peer in BESIDE)} |")
     versions = dict.fromkeys(r["version"] for r in rows if not r["tool"].startswith("tlbcheck"))
-    lines += ["", f"{rows[0]['machine']}; {'; '.join(versions)}."]
+    lines += ["", f"Medians of {REPEATS} runs; one run where it takes over {LONG:g} CPU seconds. {rows[0]['machine']}; {'; '.join(versions)}."]
     before, _, rest = text.partition(TABLE_BEGINS)
     _, _, after = rest.partition(TABLE_ENDS)
     return f"{before}{TABLE_BEGINS}\n{chr(10).join(lines)}\n{TABLE_ENDS}{after}" if rest else text

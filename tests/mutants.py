@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import reference
 
@@ -154,7 +155,7 @@ _FREE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 _CR4_BITS = {"pge": x86.X86_CR4_PGE, "pcide": x86.X86_CR4_PCIDE, "pae": x86.X86_CR4_PAE, "pse": x86.X86_CR4_PSE, "smep": x86.X86_CR4_SMEP}
 
 
-def _combinations(domains: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
+def _combinations(domains: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*domains.values()):
         yield dict(zip(domains, values, strict=True))
 
@@ -194,9 +195,9 @@ def _values(op: reference.Op, k: reference.Registers, e: reference.Entry) -> dic
 def situations(kind: str) -> tuple[Situation, ...]:
     """All small combinations of bits in which the machine can be, in an order that finds differences soon."""
     fields = ("pg", "pge", "pcide", "pae", "long_mode", "has_pcid", "cr3_low12", *(("pse", "smep") if kind == "MOV to CR4" else ("has_invpcid",)))
-    states = [k for k in (reference.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)))) if reference.possible(k)]  # type: ignore[arg-type]
-    entries = [reference.Entry(**c) for c in _combinations({"tag": (0, 1), "is_global": (0, 1), "page": (0, 1) if "page" in _FREE[kind] else (0,)})]  # type: ignore[arg-type]
-    ops = [reference.Op(kind, **c) for c in _combinations(_FREE[kind])]  # type: ignore[arg-type]
+    states = [k for k in (reference.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)))) if reference.possible(k)]
+    entries = [reference.Entry(**c) for c in _combinations({"tag": (0, 1), "is_global": (0, 1), "page": (0, 1) if "page" in _FREE[kind] else (0,)})]
+    ops = [reference.Op(kind, **c) for c in _combinations(_FREE[kind])]
     made = [Situation(op, k, e, _values(op, k, e)) for op in ops for k in states for e in entries if reference.can_be_cached(e, k)]
     random.Random(1).shuffle(made)
     return tuple(made)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from tlbcheck.blame import judged, lines_run
 from tlbcheck.changes import Change, Line, Proposals, apply
@@ -25,7 +26,8 @@ from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.system.lower import lower
 
-Key = tuple[str, str, tuple[tuple[str, int], ...]]
+Case = tuple[tuple[str, int], ...]
+Key = tuple[str, str, Case]
 """Property, clause and case of a violation."""
 
 
@@ -104,15 +106,40 @@ def _violated(model: Model, properties: Sequence[Property]) -> set[Key]:
     return {_key(v) for v in Tracked(lower(model, properties)).run().violations}
 
 
+class _Broken(Exception):
+    """A case is violated that was clean."""
+
+
+class _Search(Tracked):
+    """The search for what a change leaves: it ends where another case than ``cases`` is violated, since such a change is none."""
+
+    cases: Set[Case] = frozenset()
+
+    def note(self, name: str, clause: str, case: tuple[int, ...], *where: Any) -> None:
+        if tuple(zip(self.system.case_variables, case, strict=True)) not in self.cases:
+            raise _Broken
+        super().note(name, clause, case, *where)
+
+
+def _left(model: Model, properties: Sequence[Property], cases: Set[Case]) -> set[Key] | None:
+    """What is violated; None if something is in another case than ``cases``."""
+    search = _Search(lower(model, properties))
+    search.cases = cases
+    try:
+        return {_key(v) for v in search.run().violations}
+    except _Broken:
+        return None
+
+
 _TOGETHER = 4
 _TRIES = 32
 
-_JOBS: list[tuple[Model, Sequence[Property]]] = []
+_JOBS: list[tuple[Model, Sequence[Property], Set[Case]]] = []
 """What the pool's processes inherit by fork: models cannot be pickled."""
 
 
-def _job(n: int) -> set[Key]:
-    return _violated(*_JOBS[n])
+def _job(n: int) -> set[Key] | None:
+    return _left(*_JOBS[n])
 
 
 class _Series:
@@ -136,15 +163,15 @@ class _Series:
             self.tried += len(few)
             tried = zip(few, self._searched([self.model_with([c]) for c in few]), strict=True)
             # A case that no longer ends in a fault may show what else is wrong with it; a case that was clean must stay so.
-            sound = [(c, left) for c, left in tried if {k[2] for k in left} <= self.cases and self.left - left]
+            sound = [(c, left) for c, left in tried if left is not None and self.left - left]
             if sound:
                 change, left = max(sound, key=lambda x: len(self.left - x[1]))
                 self.chosen.append((change, self.left - left))
                 self.left = left
                 waiting = [c for c, _ in sound if c is not change] + waiting
 
-    def _searched(self, models: Sequence[Model]) -> list[set[Key]]:
-        _JOBS[:] = [(m, self.properties) for m in models]
+    def _searched(self, models: Sequence[Model]) -> list[set[Key] | None]:
+        _JOBS[:] = [(m, self.properties, self.cases) for m in models]
         workers = min(len(_JOBS), os.cpu_count() or 1)
         if workers <= 1:
             return [_job(n) for n in range(len(_JOBS))]

@@ -212,9 +212,13 @@ def _member(model: Model, numbers: Mapping[str, int], variant: str) -> Model:
 def find_properties(names: Sequence[str] | None, model: Model | None = None) -> list[Property]:
     """The properties of these names; without names those that ``model`` is about, or all.
 
-    Raises ``InputError`` for an unknown one.
+    Raises ``InputError`` for an unknown one, here or in what a procedure of ``model`` ensures.
     """
     known = properties()
+    for procedure in (*model.reachable(), *model.procedures, *(c.procedure for c in model.contracts)) if model is not None else ():
+        for n in procedure.ensures:
+            if n not in known:
+                raise InputError(f"{procedure.name}() ensures an unknown property '{n}'", place=procedure.place, hint=f"there are: {', '.join(known)}")
     names = names or (model.about if model is not None else ())
     if not names:
         return list(known.values())

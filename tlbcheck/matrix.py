@@ -6,14 +6,13 @@ from its call to its return or fault, and judged by ``missing-flush`` in the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tlbcheck.engines.compile import State
 from tlbcheck.engines.explicit import Edge, Tracked
 from tlbcheck.errors import InputError
-from tlbcheck.lang.expr import evaluate
+from tlbcheck.lang.expr import evaluate, variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.report.result import plain
 from tlbcheck.system.lower import lower
@@ -68,10 +67,6 @@ def matrix(model: Model, missing_flush: Property) -> list[Row]:
     return rows
 
 
-def _positions(search: Tracked, system: TransitionSystem, level: str) -> dict[str, int]:
-    return {n: search.compiled.position[v] for n, v in system.case_frames[level].items()}
-
-
 def _order(system: TransitionSystem, key: tuple[int, ...]) -> tuple[int, ...]:
     return (key[2], key[0], key[1])
 
@@ -94,48 +89,70 @@ def _stale(search: Tracked, system: TransitionSystem) -> dict[tuple[int, ...], s
 
 def _walk(search: Tracked, system: TransitionSystem) -> dict[tuple[int, ...], set[tuple[tuple[str, ...], str]]]:
     """For each row, the operations of every switch that is not interrupted, and how it ends."""
-    made: dict[tuple[int, ...], set[tuple[tuple[str, ...], str]]] = {}
+    notes = _Notes(search)
+    calls: dict[tuple[tuple[int, ...], str], set[_Point]] = {}
+    frames = {level: [search.compiled.position[names[n]] for n in _KEY] for level, names in system.case_frames.items()}
+    enters = {step.index for step in system.steps if any(e.kind == "enter" and e.name == _ROLE for e in step.events)}
     for edges in search.edges.values():
         for edge in edges:
-            step = system.steps[edge[0]]
-            if any(e.kind == "enter" and e.name == _ROLE for e in step.events):
-                at = _positions(search, system, step.level)
-                key = tuple(edge[2][at[n]] for n in _KEY)
-                made.setdefault(key, set()).update(_follow(search, system, edge, step.level))
+            if edge[0] in enters:
+                step = system.steps[edge[0]]
+                key = tuple([edge[2][i] for i in frames[step.level]])
+                inside = _ROLE in step.roles and not step.action.startswith("interrupt ")
+                calls.setdefault((key, step.level), set()).add((edge[2], notes.of(None, edge) if inside else ()))
+    made: dict[tuple[int, ...], set[tuple[tuple[str, ...], str]]] = {}
+    for (key, level), points in calls.items():
+        made.setdefault(key, set()).update(_follow(search, notes, points, level))
     return made
 
 
-def _follow(search: Tracked, system: TransitionSystem, first: Edge, level: str) -> set[tuple[tuple[str, ...], str]]:
-    """The operations from the call of the switch on, on every path without interrupts."""
+_Point = tuple[State, tuple[str, ...]]
+"""Where a switch is, and its operations so far."""
+
+
+def _follow(search: Tracked, notes: _Notes, points: set[_Point], level: str) -> set[tuple[tuple[str, ...], str]]:
+    """The operations from the calls of the switch on, on every path without interrupts, and how it ends."""
     found: set[tuple[tuple[str, ...], str]] = set()
-    start = system.steps[first[0]]
-    opening: tuple[str, ...] = ()
-    if _ROLE in start.roles and not start.action.startswith("interrupt "):
-        opening = _noted(system, search, None, first)
-    work: list[tuple[State, tuple[str, ...]]] = [(first[2], opening)]
+    steps = search.system.steps
+    own = {s.index for s in steps if s.level == level and not s.action.startswith("interrupt ")}
+    leaves = {s.index for s in steps if any(e.kind == "leave" and e.name == _ROLE for e in s.events)}
+    work, seen = list(points), set(points)
     while work:
         s, done = work.pop()
         for edge in search.edges.get(s, ()):
-            step = system.steps[edge[0]]
-            if step.level != level or step.action.startswith("interrupt "):
+            if edge[0] not in own:
                 continue
-            steps = done + _noted(system, search, s, edge)
-            if step.exception:
-                found.add((steps, step.exception))
-            elif any(e.kind == "leave" and e.name == _ROLE for e in step.events):
-                found.add((steps, ""))
-            else:
-                work.append((edge[2], steps))
+            noted = done + notes.of(s, edge)
+            exception = steps[edge[0]].exception
+            if exception or edge[0] in leaves:
+                found.add((noted, exception))
+            elif (edge[2], noted) not in seen:
+                seen.add((edge[2], noted))
+                work.append((edge[2], noted))
     return found
 
 
-def _noted(system: TransitionSystem, search: Tracked, before: State | None, edge: Edge) -> tuple[str, ...]:
-    step = system.steps[edge[0]]
-    scope: Mapping[str, int] = {} if before is None else search.values(before)
-    scope = {**scope, **dict(zip((q.name for q in step.parameters), map(int, edge[1]), strict=True))}
-    try:
-        operands = {n: evaluate(e, scope) for n, e in step.operands.items()}
-    except KeyError:
-        operands = {}
-    note = system.model.notation.steps(step.action, operands)
-    return () if note is None else (note,)
+class _Notes:
+    """The notation of each edge, worked out once for each step and the values that its operands depend on."""
+
+    def __init__(self, search: Tracked) -> None:
+        self.system = search.system
+        position = search.compiled.position
+        self.reads = [[(n, position[n]) for n in {n for e in step.operands.values() for n in variables(e)} if n in position] for step in self.system.steps]
+        self.known: dict[tuple[int, tuple[int, ...], tuple[int, ...]], tuple[str, ...]] = {}
+
+    def of(self, before: State | None, edge: Edge) -> tuple[str, ...]:
+        index, chosen, _ = edge
+        values = () if before is None else tuple([before[i] for _, i in self.reads[index]])
+        key = (index, chosen, values)
+        found = self.known.get(key)
+        if found is None:
+            step = self.system.steps[index]
+            scope = dict(zip((n for n, _ in self.reads[index]), values, strict=False)) | dict(zip((q.name for q in step.parameters), map(int, chosen), strict=True))
+            try:
+                operands = {n: evaluate(e, scope) for n, e in step.operands.items()}
+            except KeyError:
+                operands = {}
+            note = self.system.model.notation.steps(step.action, operands)
+            found = self.known[key] = () if note is None else (note,)
+        return found

@@ -124,6 +124,14 @@ def test_fault_an_operation_lost_in_the_circuit(monkeypatch: pytest.MonkeyPatch)
         unbounded(search.system, search, 100)
 
 
+def test_fault_a_layer_lost_by_the_enumeration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are said to be reached later than they are: a run that reaches one shows it."""
+    search, _ = enumerated(BROKEN)
+    seeded(monkeypatch, lemmas, "_by_depth", lambda original, search, most: [[], *original(search, most)])
+    with pytest.raises(InternalError, match="did not visit"):
+        unbounded(search.system, search, 100)
+
+
 def test_fault_a_step_lost_in_the_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that can never be taken in the circuit makes PDR's invariant too strong for z3's own encoding."""
 

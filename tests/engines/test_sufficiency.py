@@ -157,7 +157,8 @@ def test_a_load_whose_result_is_the_same_for_every_entry_passes() -> None:
 
 def test_a_load_that_needs_a_stale_entry_does_not_pass() -> None:
     """Its result is a constant, but whether it happens tells what is cached."""
-    stale = and_(meeting.LOAD.uses, not_(eq(var("used.frame", enum_type(meeting.Frame)), meeting.pte.expr)))  # type: ignore[arg-type]
+    assert meeting.LOAD.uses is not None
+    stale = and_(meeting.LOAD.uses, not_(eq(var("used.frame", enum_type(meeting.Frame)), meeting.pte.expr)))
     model = _Loads(uses=stale, result=const(1, enum_type(meeting.Frame))).model()
     decided = decide(lower(model, [meeting.FRESH]))
     assert decided.entries == FULL
@@ -268,7 +269,8 @@ class Page(enum.Enum):
     code = enum.auto()
 
 
-PAGE = var("entry.page", enum_type(Page))
+PAGES = enum_type(Page)
+PAGE = var("entry.page", PAGES)
 mapped = shared("mapped", Page)
 _SAME = eq(var("entry.page", None), var("arg.page", None))
 FLUSH_PAGE = Operation("FLUSH PAGE", (("page", None),), drops=(Clause("that page", (_SAME,)),))
@@ -279,7 +281,7 @@ def kinds(*, domain: tuple[int, ...] = (0, 1), fill: Expr = TRUE, flush: Operati
     place = Place("kinds", 1)
     body: list[Statement] = [Write(place=Place("kinds", 2), variable=mapped, at=None, value=const(1, PAGE.type)), Do(place=Place("kinds", 3), operation=flush, args=args)]
     task = Procedure("task", (), place, lambda: [While(place=place, condition=TRUE, body=body)])
-    kind = CacheKind("TLB", (("page", PAGE.type, domain),), TRUE, fill, FALSE, str, scope={"page": "pages"})  # type: ignore[arg-type]
+    kind = CacheKind("TLB", (("page", PAGES, domain),), TRUE, fill, FALSE, str, scope={"page": "pages"})
     if q is None:
         q = Property("q", "", "", clauses={"bad": ""})
         q.never("bad", and_(CACHED, eq(PAGE, Page.code)))
@@ -312,8 +314,8 @@ def test_pcids_that_software_uses_but_the_model_does_not_declare() -> None:
 
 def more_pages(model: Model) -> Model:
     """Two pages of each kind: their number decides nothing but the kind."""
-    page, pages = var("entry.page", enum_type(strategies.Page)), IntType(0, 3)
-    kind_of = {"entry.page": lookup(var("entry.page", pages), (0, 1, 0, 1), page.type)}  # type: ignore[arg-type]
+    kind, pages = enum_type(strategies.Page), IntType(0, 3)
+    kind_of = {"entry.page": lookup(var("entry.page", pages), (0, 1, 0, 1), kind)}
     cache = model.cache
     assert cache is not None
     fields = tuple((n, pages if n == "page" else t, (*d, *(x + 2 for x in d)) if n == "page" else d) for n, t, d in cache.fields)

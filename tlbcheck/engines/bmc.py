@@ -26,17 +26,26 @@ class Bounded:
         self.system = system
         self.solver = z3.SolverFor("QF_FD")
         e = self.encoding
-        self.transition = z3.simplify(e.transition())
-        self.step_bads = {g: e.step_bad(g) for g in e.goals}
-        self.state_bads = {g: e.state_bad(g) for g in e.goals}
+        # The encoding makes constants for parameters as it meets them: the step comes first.
+        transition, step_bads = z3.simplify(e.transition()), {g: e.step_bad(g) for g in e.goals}
         self.inputs = [e.act, *e.parameters.values()]
+        self._places = [(x, z3.Var(i, x.sort())) for i, x in enumerate((*e.now.values(), *self.inputs, *(e.next[n] for n in e.now)))]
+        self._frames: list[list[Term]] = []
+        self.transition = self._template(transition)
+        self.step_bads = {g: self._template(bad) for g, bad in step_bads.items()}
+        self.state_bads = {g: self._template(e.state_bad(g)) for g in e.goals}
 
-    def at(self, term: Term, frame: int) -> Term:
-        """``term`` over the vectors of one unrolled step."""
+    def _template(self, term: Term) -> Term:
+        """``term`` with a place for each variable of a step, for ``at``."""
+        return z3.substitute(term, *self._places)
+
+    def at(self, template: Term, frame: int) -> Term:
+        """A template over the vectors of one unrolled step."""
         e = self.encoding
-        now = [(x, self._named(x, frame)) for x in (*e.now.values(), *self.inputs)]
-        after = [(x, self._named(e.now[name], frame + 1)) for name, x in e.next.items()]
-        return z3.substitute(term, *now, *after)
+        while len(self._frames) <= frame + 1:
+            n = len(self._frames)
+            self._frames.append([self._named(x, n) for x in (*e.now.values(), *self.inputs)])
+        return z3.substitute_vars(template, *self._frames[frame], *self._frames[frame + 1][: len(e.now)])
 
     def _started(self, initial: Term) -> Term:
         """``initial`` with choices of its own, apart from those of the first step."""
@@ -45,15 +54,15 @@ class Bounded:
     def _named(self, x: Term, frame: int) -> Term:
         return z3.Const(f"{x.decl().name()}@{frame}", x.sort())
 
-    def run(self, bound: int, progress: Callable[[int], None] | None = None, stop: Callable[[], int] | None = None) -> EngineResult:
+    def run(self, bound: int, progress: Callable[[int], None] | None = None, stop: Callable[[int], bool] | None = None) -> EngineResult:
         """Search up to ``bound`` steps; each property is dropped once violated.
 
-        ``stop`` may lower the bound while the search runs.
+        ``stop`` may end the search after a depth.
         """
         began = time.perf_counter()
         result = EngineResult("bmc", complete=False, bound=bound)
         open_goals = list(self.encoding.goals)
-        self.solver.add(self.at(self._started(self.encoding.initial()), 0))
+        self.solver.add(self.at(self._template(self._started(self.encoding.initial())), 0))
         for depth in range(bound + 1):
             if depth:
                 self.solver.add(self.at(self.transition, depth - 1))
@@ -87,7 +96,7 @@ class Bounded:
                 for goal in hit:
                     result.violations.append(Violation(goal, clause_of(self.system, goal, trace), (), depth, trace))
                     open_goals.remove(goal)
-            if not open_goals or (stop is not None and depth >= stop()):
+            if not open_goals or (stop is not None and stop(depth)):
                 result.bound = depth
                 break
             # What was just shown never to happen at this depth helps the deeper queries.
@@ -97,10 +106,11 @@ class Bounded:
 
     def _trace(self, model: Any, depth: int) -> Trace:
         e = self.encoding
+        terms = {v.name: self._template(e.now_terms[v.name]) for v in e.variables}
         fields = {v.name: self._value(model, e.whole(v, e.fields.get(v.name))) for v in self.system.entry_fields}
 
         def state(frame: int) -> State:
-            values = {v.name: self._value(model, self.at(e.now_terms[v.name], frame)) for v in e.variables}
+            values = {v.name: self._value(model, self.at(terms[v.name], frame)) for v in e.variables}
             return State({v.name: values[v.name] for v in self.system.control}, {v.name: values[v.name] for v in self.system.entry_variables})
 
         steps = []

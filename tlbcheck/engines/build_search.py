@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-_OPTIONS = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-pthread")
+_OPTIONS = ("-O1", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 
 
 def build(folder: Path) -> Path | None:

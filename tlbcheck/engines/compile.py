@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tlbcheck.lang.expr import Expr, conjuncts, evaluate, var, variables
+from tlbcheck.lang.expr import Expr, conjuncts, evaluate, nodes, spell, var, variables
 from tlbcheck.lang.expr import rebuild as rebuild_node
 from tlbcheck.lang.types import BOOL, WordType
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
@@ -24,38 +24,43 @@ _INFIX = {"band": "&", "bor": "|", "bxor": "^", "eq": "==", "add": "+", "sub": "
 
 def code(e: Expr, names: Mapping[str, str]) -> str:
     """Python source of an expression over control values."""
+    named, text = spell(e, lambda node, texts: _code(node, texts, names))
+    return f"[{', '.join([*(f'{name} := {part}' for name, part in named), text])}][-1]" if named else text
+
+
+def _code(e: Expr, texts: Mapping[Expr, str], names: Mapping[str, str]) -> str:
     match e.op:
         case "const":
             return str(e.value)
         case "var":
             return names[e.value]
         case "not" if e.args[0].op == "eq":
-            return f"({code(e.args[0].args[0], names)} != {code(e.args[0].args[1], names)})"
+            return f"({texts[e.args[0].args[0]]} != {texts[e.args[0].args[1]]})"
         case "not":
-            return f"(not {code(e.args[0], names)})"
+            return f"(not {texts[e.args[0]]})"
         case "and" | "or":
-            return "(" + f" {e.op} ".join(code(a, names) for a in e.args) + ")"
+            return "(" + f" {e.op} ".join(texts[a] for a in e.args) + ")"
         case "ite":
-            return f"({code(e.args[1], names)} if {code(e.args[0], names)} else {code(e.args[2], names)})"
+            return f"({texts[e.args[1]]} if {texts[e.args[0]]} else {texts[e.args[2]]})"
         case "table":
-            return f"{e.value!r}[{code(e.args[0], names)}]"
+            return f"{e.value!r}[{texts[e.args[0]]}]"
         case "bnot":
             assert isinstance(e.type, WordType)
-            return f"({code(e.args[0], names)} ^ {e.type.mask})"
+            return f"({texts[e.args[0]]} ^ {e.type.mask})"
         case "resize":
             assert isinstance(e.type, WordType)
-            return f"({code(e.args[0], names)} & {e.type.mask})"
+            return f"({texts[e.args[0]]} & {e.type.mask})"
         case "lt" | "le":
-            left, right = (code(a, names) for a in e.args)
+            left, right = (texts[a] for a in e.args)
             type_ = e.args[0].type
             if isinstance(type_, WordType) and type_.signed:
                 sign = 1 << (type_.width - 1)
                 left, right = f"({left} ^ {sign})", f"({right} ^ {sign})"
             return f"({left} {'<' if e.op == 'lt' else '<='} {right})"
     if e.op == "shl" and isinstance(e.type, WordType) and e.args[1].op != "const":
-        word, by = (code(a, names) for a in e.args)
+        word, by = (texts[a] for a in e.args)
         return f"(({word} << {by}) & {e.type.mask} if {by} < {e.type.width} else 0)"
-    text = f"({code(e.args[0], names)} {_INFIX[e.op]} {code(e.args[1], names)})"
+    text = f"({texts[e.args[0]]} {_INFIX[e.op]} {texts[e.args[1]]})"
     if e.op in ("add", "sub", "shl") and isinstance(e.type, WordType):
         return f"({text} & {e.type.mask})"
     return text
@@ -181,16 +186,16 @@ class Compiled:
 
     def touches(self, e: Expr) -> tuple[bool, bool]:
         """Whether ``e`` depends on the entry's fields or variables, and on control."""
-        found = self._touches.get(e)
-        if found is None:
-            if e.op == "var":
-                mine = e.value in self._entry_names or e.value in self._fields
-                found = (mine, not mine)
-            else:
-                parts = [self.touches(a) for a in e.args]
-                found = (any(x for x, _ in parts), any(y for _, y in parts))
-            self._touches[e] = found
-        return found
+        known = self._touches
+        if e not in known:
+            for node in nodes(e, known):
+                if node.op == "var":
+                    mine = node.value in self._entry_names or node.value in self._fields
+                    known[node] = (mine, not mine)
+                else:
+                    parts = [known[a] for a in node.args]
+                    known[node] = (any(x for x, _ in parts), any(y for _, y in parts))
+        return known[e]
 
     def mask(self, e: Expr, names: Mapping[str, str]) -> str:
         """Python source of the mask of entries for which ``e`` holds."""

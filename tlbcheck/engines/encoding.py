@@ -10,7 +10,7 @@ from typing import Any
 
 import z3
 
-from tlbcheck.lang.expr import Expr, and_, const, not_, or_
+from tlbcheck.lang.expr import Expr, and_, const, nodes, not_, or_
 from tlbcheck.lang.types import BoolType, IntType, WordType
 from tlbcheck.system.known_bits import Bits, KnownBits, width
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
@@ -44,10 +44,10 @@ class Translator:
         self.memo: dict[Expr, Term] = {}
 
     def __call__(self, e: Expr) -> Term:
-        found = self.memo.get(e)
-        if found is None:
-            found = self.memo[e] = self._translate(e)
-        return found
+        if e not in self.memo:
+            for node in nodes(e, self.memo):
+                self.memo[node] = self._translate(node)
+        return self.memo[e]
 
     def _translate(self, e: Expr) -> Term:
         assert e.type is not None, e

@@ -7,13 +7,15 @@ set of states (control, entry, its variables), written compactly; what is counte
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 
+from tlbcheck.collecting import paused
 from tlbcheck.engines.compile import Compiled, Masks, State
+from tlbcheck.engines.memory import Budget
 from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
 from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.errors import InputError, InternalError
@@ -24,6 +26,7 @@ from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
 Bits = tuple[int, ...]
 Edge = tuple[int, tuple[int, ...], State]
 CaseKey = tuple[str, str, tuple[int, ...]]
+Frontier = dict[State, dict[Bits, int]]
 
 
 def _first(mask: int) -> int:
@@ -37,14 +40,21 @@ class _Plan:
     step: Step
     moved: Callable[[State, tuple[int, ...], Masks], Masks] | None
     refills: bool
+    moves: bool
     bads: tuple[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]], ...]
+
+
+def _check_failed(system: TransitionSystem, index: int) -> None:
+    check = system.steps[index].checks[0]
+    raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
 
 
 class Tracked:
     """Exploration with one arbitrary entry, fills saturated.
 
     ``restrict`` leaves out states in which a variable has another value than these, as blame does
-    to look at one case; ``limit`` stops after so many control states with verdict ``unknown``.
+    to look at one case; ``limit`` stops after so many control states with verdict ``unknown``, ``max_bytes``
+    when the search has taken so much memory.
     """
 
     def __init__(
@@ -53,13 +63,14 @@ class Tracked:
         *,
         restrict: Mapping[str, frozenset[int]] | None = None,
         limit: int | None = None,
+        max_bytes: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         system.require_apart()
         self.system = system
         self.compiled = Compiled(system)
-        self.compiled.on_check(self._check_failed)
-        self.limit, self.progress = limit, progress
+        self.compiled.on_check(partial(_check_failed, system))
+        self.limit, self.max_bytes, self.progress = limit, max_bytes, progress
         self.allowed = [(self.compiled.position[n], values) for n, values in (restrict or {}).items()]
         self.reached: dict[State, dict[Bits, int]] = {}
         self.history: dict[State, list[tuple[int, Bits, int]]] = {}
@@ -67,7 +78,8 @@ class Tracked:
         self.order: dict[State, int] = {}
         self.starts: dict[State, tuple[int, tuple[int, ...]]] = {}
         self.found: dict[CaseKey, tuple[int, State | None, Bits, int, int | None, tuple[int, ...], State]] = {}
-        self.bad_at: dict[tuple[State, int], dict[Bits, int]] = {}
+        self.bad_at: dict[State, dict[int, dict[Bits, int]]] = {}
+        """For each state and invariant (by its number) the entries for which it is violated."""
         self.fired_steps: dict[int, int] = {}
         position = self.compiled.position
         self._case = [position[n] for n in system.case_variables.values()]
@@ -80,78 +92,89 @@ class Tracked:
         self._fill_reads: Callable[[State], object] = itemgetter(*asked) if asked else lambda s: ()
         self.transitions = 0
         self.finished, self.interrupted, self.depth, self.stopped = True, False, 0, ""
-
-    def _check_failed(self, index: int) -> None:
-        check = self.system.steps[index].checks[0]
-        raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
+        self._seconds = 0.0
+        self._layer: Iterator[tuple[State, dict[Bits, int]]] = iter(())
+        self._following: Frontier = {}
+        self._reverse: dict[State, list[State]] = {}
+        self._reversed: Iterator[tuple[State, list[Edge]]] | None = None
+        self._pending: tuple[State, list[Edge]] | None = None
 
     # -- search
 
     def run(self, *, interruptible: bool = False) -> EngineResult:
-        """Visit everything that is reachable; if ``interruptible``, after Ctrl-C, tell what was visited so far."""
-        # Millions of small tuples that all stay: collecting cycles among them only costs time.
-        collecting = gc.isenabled()
-        gc.disable()
+        """Visit everything that is reachable; if ``interruptible``, after Ctrl-C, tell what was visited so far.
+
+        A search that stopped at a limit goes on from there if it is run again with another one.
+        """
         began = time.perf_counter()
-        try:
-            return self._run()
-        except KeyboardInterrupt:
-            if not interruptible:
-                raise
-            self.finished, self.interrupted, self.stopped = False, True, f"interrupted with {len(self.reached):,} control states at depth {self.depth}"
-            return self.result(time.perf_counter() - began, self.depth)
-        finally:
-            if collecting:
-                gc.enable()
+        with paused():
+            try:
+                return self._run()
+            except KeyboardInterrupt:
+                if not interruptible:
+                    raise
+                self.finished, self.interrupted, self.stopped = False, True, f"interrupted with {len(self.reached):,} control states at depth {self.depth}"
+                return self.result(time.perf_counter() - began, self.depth)
 
     def _run(self) -> EngineResult:
-        began = time.perf_counter()
-        c = self.compiled
+        reported = time.perf_counter()
+        began = reported - self._seconds
+        memory = Budget(self.max_bytes)
+        c, spread, bad_at = self.compiled, self.spread, self.bad_at
+        reached, order, history = self.reached, self.order, self.history
         state_bads = c.state_bads()
-        spread = self.spread
         plans = [self.plan(step) for step in self.system.steps]
-        frontier: dict[State, dict[Bits, int]] = {}
 
-        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: dict[State, dict[Bits, int]]) -> None:
-            known = self.reached.get(s)
+        def arrive(s: State, news: Mapping[Bits, int], depth: int, into: Frontier) -> None:
+            known = reached.get(s)
             if known is None:
-                known = self.reached[s] = {}
-                self.order[s] = len(self.order)
-                self.history[s] = []
+                known = reached[s] = {}
+                order[s] = len(order)
+                history[s] = []
+            waiting: dict[Bits, int] | None = None
             for bits, mask in news.items():
                 had = known.get(bits, 0)
                 new = mask & ~had
                 if not new:
                     continue
                 known[bits] = had | new
-                self.history[s].append((depth, bits, new))
-                waiting = into.setdefault(s, {})
+                if waiting is None:
+                    records = history[s]
+                    waiting = into.setdefault(s, {})
+                records.append((depth, bits, new))
                 waiting[bits] = waiting.get(bits, 0) | new
                 for i, (_, test) in enumerate(state_bads):
                     hit = test(s, (), spread(bits)) & new
                     if hit:
-                        at = self.bad_at.setdefault((s, i), {})
+                        at = bad_at.setdefault(s, {}).setdefault(i, {})
                         at[bits] = at.get(bits, 0) | hit
 
         def newly_bad(s: State, moved: Mapping[Bits, int], before: Sequence[int], depth: int) -> None:
             """Note entries that are bad in ``s`` and were not before."""
-            for i, (bad, _) in enumerate(state_bads):
-                for bits, hits in self.bad_at.get((s, i), {}).items():
+            for i, at in sorted(bad_at.get(s, {}).items()):
+                for bits, hits in at.items():
                     hit = hits & moved.get(bits, 0) & ~before[i]
                     if hit:
+                        bad = state_bads[i][0]
                         self.note(bad.property, bad.clause, self.case_of(s), depth, None, bits, _first(hit), None, (), s)
 
-        for index, chosen, s in c.initial_states():
-            if not self.allows(s):
-                continue
-            self.starts.setdefault(s, (index, chosen))
-            arrive(s, self.initial_bits(s), 0, frontier)
-            newly_bad(s, self.reached[s], [0] * len(state_bads), 0)
-        depth = 0
-        reported = began
-        while frontier:
-            following: dict[State, dict[Bits, int]] = {}
-            for s, news in frontier.items():
+        good = [0] * len(state_bads)
+        if self.interrupted:
+            raise InternalError("a search that was interrupted cannot go on")
+        if not self.finished:
+            self.finished, self.stopped = True, ""
+        else:
+            frontier: Frontier = {}
+            for index, chosen, s in c.initial_states():
+                if not self.allows(s):
+                    continue
+                self.starts.setdefault(s, (index, chosen))
+                arrive(s, self.initial_bits(s), 0, frontier)
+                newly_bad(s, reached[s], good, 0)
+            self._layer, self._following = iter(frontier.items()), {}
+        while True:
+            following, depth = self._following, self.depth
+            for s, news in self._layer:
                 edges = self.edges.get(s)
                 if edges is None:
                     edges = c.successors(s)
@@ -160,34 +183,42 @@ class Tracked:
                     self.edges[s] = edges
                     for index, _, _ in edges:
                         self.fired_steps[index] = self.fired_steps.get(index, 0) + 1
-                # What is bad already is noted where it became so.
-                bad_before = [0] * len(state_bads)
-                for i in range(len(state_bads)):
-                    for bits, hits in self.bad_at.get((s, i), {}).items():
-                        bad_before[i] |= hits & news.get(bits, 0)
-                weight = sum(m.bit_count() for m in news.values())
+                bad_before = good
+                if bad_at and s in bad_at:
+                    # What is bad already is noted where it became so.
+                    bad_before = list(good)
+                    for i, at in bad_at[s].items():
+                        for bits, hits in at.items():
+                            bad_before[i] |= hits & news.get(bits, 0)
+                weight = 0
+                for mask in news.values():
+                    weight += mask.bit_count()
+                self.transitions += weight * len(edges)
                 for index, chosen, t in edges:
                     plan = plans[index]
-                    moved = self.move(plan, s, chosen, t, news)
+                    moved = self.move(plan, s, chosen, t, news) if plan.moves else news
                     for bad, test in plan.bads:
                         for bits, mask in news.items():
                             hit = test(s, chosen, spread(bits)) & mask
                             if hit:
                                 self.note(bad.property, bad.clause, self.case_of(t), depth + 1, s, bits, _first(hit), index, chosen, t)
-                    self.transitions += weight
                     arrive(t, moved, depth + 1, following)
-                    newly_bad(t, moved, bad_before, depth + 1)
+                    if bad_at:
+                        newly_bad(t, moved, bad_before, depth + 1)
                 if self.progress is not None and time.perf_counter() - reported > 0.2:
                     reported = time.perf_counter()
-                    self.progress(len(self.reached), depth)
-                if self.limit is not None and len(self.reached) > self.limit:
-                    self.finished, self.stopped = False, f"stopped at the limit of {self.limit} control states"
-                    following = {}
-                    break
-            frontier = following
-            depth += 1
-            self.depth = depth
-        return self.result(time.perf_counter() - began, depth)
+                    self.progress(len(reached), depth)
+                if self.limit is not None and len(reached) > self.limit:
+                    self.stopped = f"stopped at the limit of {self.limit} control states"
+                elif memory.spent():
+                    self.stopped = f"stopped at the limit of {memory.told()} with {len(reached):,} control states at depth {depth}"
+                if self.stopped:
+                    self.finished, self._seconds = False, time.perf_counter() - began
+                    return self.result(self._seconds, depth + 1)
+            self.depth += 1
+            if not following:
+                return self.result(time.perf_counter() - began, self.depth)
+            self._layer, self._following = iter(following.items()), {}
 
     def note(self, name: str, clause: str, case: tuple[int, ...], depth: int, s: State | None, bits: Bits, entry: int, index: int | None, chosen: tuple[int, ...], t: State) -> None:
         """Keep the first (hence shallowest) violation of each property, clause and case."""
@@ -240,7 +271,8 @@ class Tracked:
         found = self._plans.get(step.index)
         if found is None:
             c = self.compiled
-            found = self._plans[step.index] = _Plan(step, c.moved(step), c.refills(step), tuple(c.step_bads(step)))
+            moved, refills = c.moved(step), c.refills(step)
+            found = self._plans[step.index] = _Plan(step, moved, refills, moved is not None or refills, tuple(c.step_bads(step)))
         return found
 
     def move(self, plan: _Plan, s: State, chosen: tuple[int, ...], t: State, news: Mapping[Bits, int]) -> Mapping[Bits, int]:
@@ -300,17 +332,18 @@ class Tracked:
         one = 1 << entry
         goal: State = t if s is None else s
         length = depth if s is None else depth - 1
-        sources = self._sources()
+        sources = self._sources(length)
         layers: list[set[tuple[State, Bits]]] = [{(goal, bits)}]
         for at in range(length - 1, -1, -1):
             layer: set[tuple[State, Bits]] = set()
             for after, after_bits in layers[-1]:
-                for before, step_index, taken in sources.get(after, ()):
+                for before in sources.get(after, ()):
                     for when, before_bits, mask in self.history[before]:
                         if when == at and mask & one and (before, before_bits) not in layer:
-                            moved = self.move(self.plan(self.system.steps[step_index]), before, taken, after, {before_bits: one})
-                            if after_bits in moved:
-                                layer.add((before, before_bits))
+                            for step_index, taken, to in self.edges[before]:
+                                if to == after and after_bits in self.move(self.plan(self.system.steps[step_index]), before, taken, after, {before_bits: one}):
+                                    layer.add((before, before_bits))
+                                    break
             if not layer:
                 raise InternalError("the explicit engine cannot rebuild a trace that it found")
             layers.append(layer)
@@ -337,12 +370,19 @@ class Tracked:
         named = dict(zip((q.name for q in start.parameters), map(int, start_chosen), strict=True))
         return Trace(start, named, initial, dict(fields), tuple(steps))
 
-    def _sources(self) -> dict[State, list[tuple[State, int, tuple[int, ...]]]]:
-        if not hasattr(self, "_reverse"):
-            self._reverse: dict[State, list[tuple[State, int, tuple[int, ...]]]] = {}
-            for s, edges in self.edges.items():
-                for index, chosen, t in edges:
-                    self._reverse.setdefault(t, []).append((s, index, chosen))
+    def _sources(self, depth: int) -> dict[State, list[State]]:
+        """Where one can come from to each state, of what was reached in less than ``depth`` steps: states are in that order."""
+        if self._reversed is None:
+            self._reversed = iter(self.edges.items())
+            self._pending = next(self._reversed, None)
+        with paused():
+            while self._pending is not None and self.history[self._pending[0]][0][0] < depth:
+                s, edges = self._pending
+                for _, _, t in edges:
+                    known = self._reverse.setdefault(t, [])
+                    if not known or known[-1] is not s:
+                        known.append(s)
+                self._pending = next(self._reversed, None)
         return self._reverse
 
     def _state(self, s: State, bits: Bits) -> TraceState:

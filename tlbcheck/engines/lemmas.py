@@ -10,44 +10,57 @@ sooner or later a visited state steps out of them, which is an internal error.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 
 from tlbcheck.engines.circuit import SystemCircuit
-from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.pdr import Cube, Relation, literal
+from tlbcheck.engines.compile import State
+from tlbcheck.engines.explicit import Bits, Tracked
+from tlbcheck.engines.pdr import MISSED, Cube, Relation, literal
 from tlbcheck.errors import InternalError
 
-MOST_GROUPS = 200_000
-"""Groups of visited states that are looked at; above, masks of all states cost too much memory."""
+MOST_BYTES = 1 << 29
+"""What the masks of all visited states may take of memory."""
 
 
 class Visited:
     """The states of a complete search as one mask for each literal of a circuit's latches.
 
     A group is a control state with values of the entry variables; the entries in it are
-    neighbouring bits.
+    neighbouring bits. With ``depth`` only states count that so many steps reach, and groups are
+    apart by depth, shallow ones first. Raises ``TooMany`` where the masks would take more than ``MOST_BYTES``.
     """
 
-    def __init__(self, search: Tracked, circuit: SystemCircuit) -> None:
+    def __init__(self, search: Tracked, circuit: SystemCircuit, depth: int | None = None) -> None:
         compiled, place = search.compiled, circuit.place
         latches = circuit.circuit.latches
         entries = compiled.entries
         size = (len(entries) + 7) // 8
-        control = [(i, compiled.position[place[n][0]], place[n][1]) for i, n in enumerate(latches) if n in place and place[n][0] in compiled.position]
-        own = [(i, compiled.entry_variables.index(place[n][0])) for i, n in enumerate(latches) if n in place and place[n][0] in compiled.entry_variables]
-        fields = [
-            (i, sum(1 << j for j, e in enumerate(entries) if e[place[n][0]] >> place[n][1] & 1))
-            for i, n in enumerate(latches)
-            if n in place and place[n][0] not in compiled.position and place[n][0] not in compiled.entry_variables
-        ]
-        groups: dict[tuple[int, ...], int] = {}
-        for state, known in search.reached.items():
-            key = tuple([state[p] >> b & 1 for _, p, b in control])
-            for bits, mask in known.items():
-                whole = (*key, *[bits[j] for _, j in own])
-                groups[whole] = groups.get(whole, 0) | mask
+        control: dict[int, list[tuple[int, int]]] = {}
+        own: dict[int, list[tuple[int, int]]] = {}
+        fields = []
+        for i, n in enumerate(latches):
+            if n in place:
+                name, position = place[n]
+                if name in compiled.position:
+                    control.setdefault(compiled.position[name], []).append((i, position))
+                elif name in compiled.entry_variables:
+                    own.setdefault(compiled.entry_variables.index(name), []).append((i, position))
+                else:
+                    fields.append((i, sum(1 << j for j, e in enumerate(entries) if e[name] >> position & 1)))
+        most = MOST_BYTES // (size * 2 * len(latches))
+        values = itemgetter(*control, 0, 0)  # at least two, so that it gives a tuple
+        groups: dict[tuple[int, tuple[int, ...], Bits], int] = {}
+        ends = [0]
+        for at, records in enumerate([_at_any_depth(search)] if depth is None else _by_depth(search, depth)):
+            for state, bits, mask in records:
+                key = (at, values(state), tuple([bits[j] for j in own]))
+                groups[key] = groups.get(key, 0) | mask
+            ends.append(len(groups))
+            if len(groups) > most:
+                raise TooMany
+        self._within = [(1 << 8 * size * end) - 1 for end in ends]
         self.all = int.from_bytes(b"".join([m.to_bytes(size, "little") for m in groups.values()]), "little")
-        none, full = bytes(size), b"\xff" * size
         self.masks: dict[int, int] = {}
 
         def note(latch: int, where: int) -> None:
@@ -55,8 +68,17 @@ class Visited:
             self.masks[v] = self.all & where
             self.masks[-v] = self.all & ~where
 
-        for column, i in enumerate([i for i, *_ in (*control, *own)]):
-            note(i, int.from_bytes(b"".join([full if g[column] else none for g in groups]), "little"))
+        def column(numbers: Sequence[int], bit: int) -> int:
+            """A mask of all entries of the groups whose number has the bit."""
+            spread = bytearray(len(numbers) * size)
+            spread[::size] = bytes([x >> bit & 1 for x in numbers])
+            return int.from_bytes(spread, "little") * ((1 << 8 * size) - 1)
+
+        states, contents = zip(*((s, b) for _, s, b in groups), strict=True)
+        for variables, rows in ((control, states), (own, contents)):
+            for positions, numbers in zip(variables.values(), zip(*rows, strict=True), strict=False):
+                for i, bit in positions:
+                    note(i, column(numbers, bit))
         for i, pattern in fields:
             note(i, int.from_bytes(pattern.to_bytes(size, "little") * len(groups), "little"))
         for i, n in enumerate(latches):
@@ -64,16 +86,19 @@ class Visited:
                 # A run has started, and its property was not violated: that is what is visited.
                 note(i, self.all if n == "started" else 0)
 
-    def cut(self, cube: Iterable[int], order: Callable[[int], object]) -> Cube | None:
-        """A part of ``cube`` that no visited state is in, least wanted literals first left out; None if one is."""
+    def cut(self, cube: Iterable[int], order: Callable[[int], object], transitions: int | None = None) -> Cube | None:
+        """A part of ``cube`` that no visited state is in, least wanted literals first left out; None if one is.
+
+        With ``transitions`` only states count that the circuit reaches with so many: the first one begins a run.
+        """
         wanted = sorted(cube, key=order)  # type: ignore[arg-type]
-        rest = [self.all]
+        rest = [self.all if transitions is None else self.all & self._within[min(transitions, len(self._within) - 1)]]
         for x in reversed(wanted):
             rest.append(rest[-1] & self.masks[x])
         rest.reverse()
         if rest[0]:
             return None
-        kept, within = [], self.all
+        kept, within = [], rest[-1]
         for i, x in enumerate(wanted):
             if within & rest[i + 1]:
                 kept.append(x)
@@ -83,8 +108,46 @@ class Visited:
         return tuple(sorted(kept))
 
 
+def _at_any_depth(search: Tracked) -> Iterable[tuple[State, Bits, int]]:
+    return ((state, bits, mask) for state, known in search.reached.items() for bits, mask in known.items())
+
+
+def _by_depth(search: Tracked, most: int) -> list[list[tuple[State, Bits, int]]]:
+    layers: list[list[tuple[State, Bits, int]]] = [[] for _ in range(most + 1)]
+    for state, records in search.history.items():
+        for depth, bits, mask in records:
+            if depth <= most:
+                layers[depth].append((state, bits, mask))
+    return layers
+
+
+class TooMany(Exception):
+    """There are more visited states than can be looked at."""
+
+
 class Reachable(Exception):
     """A visited state, or a step from one, is bad: there is nothing to prove."""
+
+
+class Outside:
+    """Cuts cubes down to as few literals as keep them apart from what was visited, and remembers which were of use."""
+
+    def __init__(self, relation: Relation, visited: Visited) -> None:
+        self.relation, self.visited = relation, visited
+        self._useful: dict[int, int] = {}
+
+    def __call__(self, cube: Cube, transitions: int | None = None) -> Cube | None:
+        """A part of ``cube`` that no visited state is in, as ``Visited.cut`` has it, and the circuit's first state neither."""
+        started = self.relation.started
+        # Literals that earlier clauses have are kept: that makes clauses alike, and few.
+        small = self.visited.cut(cube, lambda x: (x == started, self._useful.get(x, 0)), transitions)
+        if small is None:
+            return None
+        if not any(x > 0 for x in small):
+            small = tuple(sorted((*small, started)))
+        for x in small:
+            self._useful[x] = self._useful.get(x, 0) + 1
+        return small
 
 
 def close(relation: Relation, visited: Visited, proposed: Iterable[Cube]) -> list[Cube]:
@@ -92,7 +155,7 @@ def close(relation: Relation, visited: Visited, proposed: Iterable[Cube]) -> lis
 
     Raises ``Reachable`` if a visited state is bad, or can take a bad step.
     """
-    useful: dict[int, int] = {}
+    outside = Outside(relation, visited)
     cubes = list(proposed)
     for cube in cubes:
         relation.exclude(cube)
@@ -100,14 +163,9 @@ def close(relation: Relation, visited: Visited, proposed: Iterable[Cube]) -> lis
 
     def exclude(target: list[int]) -> bool:
         state, inputs = relation.found()
-        # Literals that earlier clauses have are kept: that makes clauses alike, and few.
-        small = visited.cut(relation.lift(state, inputs, target), lambda x: (x == relation.started, useful.get(x, 0)))
+        small = outside(relation.lift(state, inputs, target))
         if small is None:
             return False
-        if not any(x > 0 for x in small):
-            small = tuple(sorted((*small, relation.started)))
-        for x in small:
-            useful[x] = useful.get(x, 0) + 1
         cubes.append(small)
         todo.append(small)
         relation.exclude(small)
@@ -123,7 +181,7 @@ def close(relation: Relation, visited: Visited, proposed: Iterable[Cube]) -> lis
             if not exclude(after):
                 if relation.hit in cube:
                     raise Reachable  # the step violates the property
-                raise InternalError("a state that the explicit engine visited has a successor that it did not visit")
+                raise InternalError(MISSED)
     return cubes
 
 

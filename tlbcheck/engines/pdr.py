@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from pysat.solvers import Solver
 from tlbcheck.engines.circuit import Circuit
 from tlbcheck.errors import InternalError
 
+MISSED = "a state that the explicit engine visited has a successor that it did not visit"
 Cube = tuple[int, ...]
 """Literals of the SAT solver over latches, positive where the latch is 1; a learnt clause is the negation of one."""
 
@@ -138,10 +139,15 @@ class Outcome:
 
 
 class Pdr:
-    """See the module. ``lemmas`` are cubes known to be unreachable."""
+    """See the module. ``lemmas`` are cubes known to be unreachable, ``earlier`` what was learnt of each frame for another goal.
 
-    def __init__(self, relation: Relation, lemmas: Iterable[Cube] = ()) -> None:
+    ``outside`` may say of a cube which part of it is not reached in so many transitions: what it
+    says is checked like any other obligation, and spares the search for what to generalise to.
+    """
+
+    def __init__(self, relation: Relation, lemmas: Iterable[Cube] = (), outside: Callable[[Cube, int], Cube | None] | None = None, earlier: Sequence[Iterable[Cube]] = ()) -> None:
         self.relation = relation
+        self.outside, self.earlier = outside, earlier
         self.activation: list[int] = []
         self.frames: list[set[Cube]] = []
         self.lemmas = list(lemmas)
@@ -171,7 +177,10 @@ class Pdr:
 
     def _new_frame(self) -> None:
         self.activation.append(self.relation.fresh())
+        level = len(self.frames)
         self.frames.append(set())
+        for cube in self.earlier[level] if level < len(self.earlier) else ():
+            self._learn(cube, level)
 
     def _ask(self, level: int, assumptions: Sequence[int]) -> bool:
         return self.relation.ask(*self.activation[level:], *assumptions)
@@ -222,12 +231,17 @@ class Pdr:
         self.relation.exclude(cube, -self.activation[level])
 
     def _block(self, cube: Cube, level: int, until: float) -> list[list[int]] | None:
-        """Show that ``cube`` is unreachable in ``level`` transitions; or the inputs of a run that reaches it."""
+        """Show that ``cube`` is unreachable in ``level`` transitions; or the inputs of a run that reaches it.
+
+        Raises ``InternalError`` if a run reaches what is said to be ``outside``.
+        """
         count = 0
-        heap: list[tuple[int, int, Cube, Any]] = [(level, count, cube, None)]
+        heap: list[tuple[int, int, Cube, Any, bool]] = [(level, count, cube, None, False)]
         while heap and time.perf_counter() <= until:
-            at, _, cube, then = heap[0]
+            at, _, cube, then, said = heap[0]
             if at == 0:
+                if said:
+                    raise InternalError(MISSED)
                 run = []
                 while then is not None:
                     inputs, then = then
@@ -236,15 +250,18 @@ class Pdr:
             if self._known(cube, at):
                 heapq.heappop(heap)
                 continue
+            part = self.outside(cube, at) if self.outside is not None and self.relation.hit not in cube else None
+            if part is not None:
+                cube, said = part, True
             if self._reaches(at - 1, cube):
                 assert self._answer is not None
                 state, inputs = self._answer
                 before = tuple(state) if at == 1 else self.relation.lift(state, inputs, self.relation.primed(cube))
                 count += 1
-                heapq.heappush(heap, (at - 1, count, before, (inputs, then)))
+                heapq.heappush(heap, (at - 1, count, before, (inputs, then), said))
                 continue
             heapq.heappop(heap)
-            smaller = self._generalise(at - 1, self._needed(cube))
+            smaller = self._needed(cube) if part is not None else self._generalise(at - 1, self._needed(cube))
             while at < len(self.frames) - 1 and not self._reaches(at, smaller):
                 at += 1
             self._learn(smaller, at)

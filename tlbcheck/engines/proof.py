@@ -16,7 +16,7 @@ from tlbcheck.engines.circuit import RANGE, SystemCircuit
 from tlbcheck.engines.encoding import bits_of
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.invariant import Invariant, Never
-from tlbcheck.engines.lemmas import MOST_GROUPS, Reachable, Visited, close, needed, within
+from tlbcheck.engines.lemmas import Outside, Reachable, TooMany, Visited, close, needed, within
 from tlbcheck.engines.obligations import SystemText, decide
 from tlbcheck.engines.pdr import Cube, Pdr, Relation
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, clause_of, start_of
@@ -33,8 +33,7 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
     result = EngineResult(NAME, complete=True, bound=0)
     circuit = SystemCircuit(system)
     relations = {g: Relation(circuit.circuit, g) for g in circuit.goals}
-    groups = sum(len(known) for known in search.reached.values()) if search is not None and search.finished else 0
-    visited = Visited(search, circuit) if search is not None and 0 < groups <= MOST_GROUPS else None
+    visited = visited_states(search, circuit)
     known: list[Cube] = []
     in_range: list[Cube] = []
     left = []
@@ -50,12 +49,20 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
             cubes = needed(relations[goal], known)
             in_range = cubes if goal == RANGE else in_range
             prove(result, system, circuit, goal, [*cubes, *in_range], until)
+    depths = {name: found[0] for (name, _, _), found in sorted(search.found.items(), key=lambda f: -f[1][0])} if search is not None else {}
+    left.sort(key=lambda g: depths.get(g, 0))  # what is learnt of the frames serves deeper goals too
+    # What is left is violated, if the enumeration is right: that it is, and no earlier, is shown with its layers for frames.
+    layers = visited_states(search, circuit, max((depths.get(g, 0) for g in left), default=0)) if left else None
+    frames: Sequence[Iterable[Cube]] = ()
     for goal in left:
         relation = Relation(circuit.circuit, goal)
         # What was closed for the last goal is never left by any run, whatever the goal.
-        outcome = Pdr(relation, within(relation, known)).run(until)
+        pdr = Pdr(relation, within(relation, known), None if layers is None else Outside(relation, layers), [within(relation, f) for f in frames])
+        outcome = pdr.run(until)
+        frames = pdr.frames if layers is not None else ()  # a frame of another goal is none to find an invariant with
         if outcome is None:
-            result.undecided[goal] = f"no invariant found in {seconds:g} s"
+            longer = len(pdr.frames) - 2
+            result.undecided[goal] = f"neither an invariant nor a run found in {seconds:g} s" + (f", only that a run needs {longer} steps or more" if longer > 0 else "")
         elif outcome.run is not None:
             refute(result, circuit, goal, outcome.run)
         else:
@@ -66,6 +73,16 @@ def unbounded(system: TransitionSystem, search: Tracked | None, seconds: float) 
         result.reason = result.undecided.pop(RANGE)
     result.seconds = time.perf_counter() - began
     return result
+
+
+def visited_states(search: Tracked | None, circuit: SystemCircuit, depth: int | None = None) -> Visited | None:
+    """What a finished enumeration visited, up to ``depth`` if one is given; None if there is none, or it is too much."""
+    if search is None or not search.finished or not search.reached:
+        return None
+    try:
+        return Visited(search, circuit, depth)
+    except TooMany:
+        return None
 
 
 def prove(result: EngineResult, system: TransitionSystem, circuit: SystemCircuit, goal: str, cubes: Iterable[Cube], until: float) -> None:

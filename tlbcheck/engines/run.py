@@ -12,18 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tlbcheck.collecting import paused
 from tlbcheck.engines.child import Child, Unanswered
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.literal import LARGE, LITERAL, agree, explore_literally, explore_saturated, explore_tracked, suits_tables
+from tlbcheck.engines.literal import LARGE, LITERAL, agree, combines_few, explore_literally, explore_saturated, explore_tracked, suits_tables
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import evaluate
 from tlbcheck.lang.model import Model, Property
+from tlbcheck.lang.program import Procedure
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
-from tlbcheck.system.sufficiency import FULL, Sufficiency, declared, represented, undecided
+from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided
 from tlbcheck.system.transition_system import TransitionSystem
 
 ENGINES = ("explicit", "bmc", "pdr")
@@ -47,7 +49,7 @@ class Limits:
     """``seconds`` and ``memory`` (bytes) bound each child process; ``states`` the states of engines that enumerate.
 
     ``memory`` bounds these too. They use so many ``threads``; ``symmetry`` lets them keep one of
-    several states that differ in the order of interchangeable CPUs only. Once enumeration has decided
+    several states that differ in names only (``engines.symmetry``). Once enumeration has decided
     everything, each other engine gets ``confirming`` seconds more.
     """
 
@@ -85,6 +87,9 @@ class ModelResult:
     blame: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     decided: Sufficiency = field(default_factory=lambda: Sufficiency(1, (), ()))
     proofs: Sequence[EngineResult] = ()
+    literal: Sequence[EngineResult] = ()
+    beside: ModelResult | None = None
+    """What engines found that track entries, if both kinds were asked."""
 
     def __getitem__(self, name: str) -> PropertyResult:
         for r in self.results:
@@ -197,17 +202,22 @@ class EngineChild:
 
 
 class BoundedChild(EngineChild):
-    """The bounded search. It goes on until it is told how deep to look, at most to ``bound``."""
+    """The bounded search, to ``bound``; if it ``waits``, it stops there until it is told how deep to look."""
 
-    def __init__(self, system: TransitionSystem, bound: int, limits: Limits) -> None:
+    def __init__(self, system: TransitionSystem, bound: int, limits: Limits, *, waits: bool) -> None:
         context = multiprocessing.get_context("fork")
         self.stop = stop = context.Value("i", bound, lock=False)
         self.until = until = context.Value("d", float("inf"), lock=False)
 
-        def work(small: TransitionSystem) -> EngineResult:
-            from tlbcheck.engines.bmc import Bounded
+        from tlbcheck.engines.bmc import Bounded
 
-            return Bounded(small).run(_DEEPEST, stop=lambda: int(stop.value) if time.monotonic() < until.value else -1)
+        def work(small: TransitionSystem) -> EngineResult:
+            def ends(depth: int) -> bool:
+                while waits and until.value == float("inf") and depth >= stop.value:
+                    time.sleep(0.01)
+                return bool(depth >= stop.value or time.monotonic() >= until.value)
+
+            return Bounded(small).run(_DEEPEST, stop=ends)
 
         super().__init__("bmc", system, work, limits)
 
@@ -245,6 +255,7 @@ def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, li
 # -- all together
 
 
+@paused()
 def check(
     model: Model,
     properties: Sequence[Property],
@@ -258,6 +269,7 @@ def check(
     progress: Callable[[int, int], None] | None = None,
     packed_progress: Callable[[Progress], None] | None = None,
     meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
+    certify: bool = False,
 ) -> ModelResult:
     """Check ``properties`` on ``model`` with each of ``engines``; see the module.
 
@@ -266,7 +278,8 @@ def check(
     is quicker and as good for verdicts. With ``recheck`` the replay interpreter visits every
     configuration of the procedures too, on the literal TLB, and has to agree; it always does so where
     entries may depend on each other. ``meanwhile`` gets the explicit engine's result
-    while z3 still searches; what it returns becomes ``blame``. Raises ``InputError`` for what is wrong with
+    while z3 still searches; what it returns becomes ``blame``. With ``certify`` z3 has to show
+    of the set that engine sets finds that it is one; what ``pdr`` finds it shows anyway. Raises ``InputError`` for what is wrong with
     the model and ``InternalError`` if engines or replay disagree.
     """
     _known(engines)
@@ -276,7 +289,7 @@ def check(
     if any(e in LITERAL for e in engines):
         others = [e for e in engines if e not in LITERAL]
         rest = check(model, properties, engines=others, depth=depth, limits=limits, cases=cases, recheck=recheck, progress=progress) if others else None
-        return _by_literal_caches(system, [e for e in engines if e in LITERAL], limits, began, packed_progress, rest)
+        return _by_literal_caches(system, [e for e in engines if e in LITERAL], limits, began, packed_progress, rest, certify=certify)
     decided = how_many_entries(system, limits)
     # Where entries may meet, every engine rests on what z3 decided, or there is but one: the interpreter does not.
     recheck = recheck or system.meeting
@@ -286,16 +299,23 @@ def check(
     if not cases:
         system = slice_system(system)
     bound = model.depth if depth is None else depth
-    child = BoundedChild(system, bound, limits) if "bmc" in engines else None
+    enumerates = "explicit" in engines
+    # Where processors are for something else too, it starts when enumeration has told how deep to look: it would go deeper meanwhile.
+    child = BoundedChild(system, bound, limits, waits=enumerates) if "bmc" in engines and (limits.threads > 1 or not enumerates) else None
     provers: list[EngineChild] = []
     explicit = bmc = search = None
     blame: Mapping[int, Mapping[str, Any]] = {}
     try:
-        if "explicit" in engines:
+        if enumerates:
             search, explicit = _tracked(system, limits, progress, packed_progress)
-            if child is not None and explicit.complete:
+            if child is None and "bmc" in engines:
+                child = BoundedChild(system, bound, limits, waits=True)
+            if child is not None and not explicit.complete:
+                child.stop_at(bound, limits.seconds)
+            elif child is not None:
                 depths = [v.depth for p in properties if (v := explicit.shortest(p.name))]
-                child.stop_at(max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines and depth is None else bound, limits.confirming)
+                sought = max(depths) if depths else min(bound, _CROSS_CHECK) if "pdr" in engines else bound
+                child.stop_at(sought if depth is None else min(bound, max(depths, default=bound)), limits.confirming)
         # Where only verdicts are wanted, and no engines are named, an invariant is sought for models that are clean; of a faulty one enumeration and its replayed runs are enough.
         skipped = not cases and tuple(engines) == ENGINES and explicit is not None and explicit.complete and bool(explicit.violations)
         provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines and not skipped]
@@ -329,14 +349,15 @@ def check(
 def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None) -> tuple[Tracked | None, EngineResult]:
     """The explicit engine, in Python; by tables where there are too many states for that, and then without a search to ask more of."""
     limit = LARGE if suits_tables(system) and (limits.states is None or limits.states > LARGE) else limits.states
-    search = Tracked(system, limit=limit, progress=progress)
+    search = Tracked(system, limit=limit, max_bytes=limits.memory, progress=progress)
     found = search.run(interruptible=True)
     if found.complete or search.interrupted or limit == limits.states:
         return search, found
-    large = explore_tracked(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=packed_progress)
-    if large is not None:
-        return None, large
-    search = Tracked(system, limit=limits.states, progress=progress)
+    if combines_few(search):
+        large = explore_tracked(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=packed_progress)
+        if large is not None:
+            return None, large
+    search.limit = limits.states
     return search, search.run(interruptible=True)
 
 
@@ -355,12 +376,11 @@ def _known(engines: Sequence[str]) -> None:
 def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
     """What z3 decides about ``system``, in a process of its own; what is true without it if that fails."""
 
-    def work() -> Sufficiency:
-        from tlbcheck.engines.sufficiency import decide
+    if system.cache is None:
+        return Sufficiency(1, (), ())
+    from tlbcheck.engines.sufficiency import decide  # here, and not in the process: those that follow have z3 too
 
-        return decide(system)
-
-    child = Child(work, seconds=min(limits.seconds, _DECIDING), memory=limits.memory)
+    child = Child(lambda: decide(system), seconds=min(limits.seconds, _DECIDING), memory=limits.memory)
     try:
         made: Sufficiency = child.result()
     except Unanswered as error:
@@ -371,7 +391,7 @@ def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
 def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool) -> ModelResult:
     """All verdicts where no number of tracked entries is enough: by the literal caches alone."""
     if "explicit" in engines:
-        found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads)
+        found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry)
         for v in found.violations:
             confirm(system, v, found.engine)
         _finite_runs_only(system, [found])
@@ -383,15 +403,22 @@ def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[s
     return ModelResult(system.model, system, results, found, None, time.perf_counter() - began, decided=decided)
 
 
-def _by_literal_caches(system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelResult | None) -> ModelResult:
+def _by_literal_caches(
+    system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelResult | None, *, certify: bool
+) -> ModelResult:
     """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
     results = []
     for engine in engines:
-        found = explore_literally(engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress)
+        found = explore_literally(
+            engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress, certify=limits.seconds if certify else 0
+        )
         for v in found.violations:
             confirm(system, v, engine)
         _finite_runs_only(system, [found])
         results.append(found)
+    counts = {r.engine: r.states for r in results if r.complete and not r.reason}
+    if len(set(counts.values())) > 1:
+        raise InternalError(f"{system.model.name}: {' and '.join(f'{n:,} states are found by {e}' for e, n in counts.items())}, of the same literal caches")
     agree(system.model.name, [*results, *(r for r in (rest.explicit, rest.bmc, *rest.proofs) if r is not None)] if rest is not None else results)
     judged = []
     for p in system.properties:
@@ -401,8 +428,10 @@ def _by_literal_caches(system: TransitionSystem, engines: Sequence[str], limits:
         judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=all(r.vacuous for r in made)))
     first = rest.explicit if rest is not None and rest.explicit is not None else results[0]
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
-    numbers = rest.decided.dimensions if rest is not None else declared(system, "the caches are searched as they are") if system.cache else ()
-    return ModelResult(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=Sufficiency(FULL, (), numbers), proofs=proofs)
+    decided = as_they_are(system)
+    if rest is not None:
+        decided = replace(decided, dimensions=rest.decided.dimensions)
+    return ModelResult(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest)
 
 
 def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResult, every_case: bool) -> None:
@@ -463,11 +492,13 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     verdicts = [s["verdict"] for s in said.values()]
     verdict = next(v for v in ("violated", "proved", "bounded", "unknown") if v in verdicts)
     explicit = results[0] if results[0].states is not None else None
-    vacuous = explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)
+    uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict != "violated" else []
+    vacuous = (explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)) or bool(uncalled)
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
-    return PropertyResult(q, verdict, _reason(verdict, said), said, vacuous, sorted(violations, key=lambda v: v.depth))
+    reason = "; ".join([*(f"nothing satisfies what {p.name}() requires" for p in uncalled), _reason(verdict, said)])
+    return PropertyResult(q, verdict, reason, said, vacuous, sorted(violations, key=lambda v: v.depth))
 
 
 def _said(r: EngineResult, name: str) -> dict[str, Any]:
@@ -481,6 +512,10 @@ def _said(r: EngineResult, name: str) -> dict[str, Any]:
         mine["kept"] = r.kept
     if name in r.invariants:
         mine["clauses"] = len(r.invariants[name].never)
+    if name in r.sets:
+        mine["nodes"] = len(r.sets[name].nodes)
+    if name in r.unshown:
+        mine["unshown"] = r.unshown[name]
     reason = r.reason or r.undecided.get(name, "")
     if reason and verdict == "unknown":
         mine["reason"] = reason
@@ -492,6 +527,11 @@ def _fired(explicit: EngineResult, q: Property) -> bool:
     return any(kind == q.trigger.kind and (not q.trigger.name or q.trigger.name == name) for kind, name in explicit.fired)
 
 
+def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:
+    """The procedures that the most general caller never calls, since nothing meets what they require; of those that ensure something, only for that."""
+    return [p for p in system.opened if ("opened", p.name) not in explicit.fired and (not p.ensures or q.name in p.ensures)]
+
+
 def _reason(verdict: str, said: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     if verdict == "violated":
@@ -499,11 +539,13 @@ def _reason(verdict: str, said: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(f"shortest run: {min(said[e]['depth'] for e in agreed)} steps ({_listed(agreed)})")
     for s in said.values():
         if verdict == "proved" and s["verdict"] == "proved" and "states" in s:
-            kept = f" ({s['kept']:,} up to the order of CPUs)" if "kept" in s else ""
+            kept = f" ({s['kept']:,} up to names)" if "kept" in s else ""
             parts.append(f"all {s['states']:,} reachable states visited{kept}")
     checked = {e: s["clauses"] for e, s in said.items() if "clauses" in s}
     if checked:
         parts.append("; ".join(f"invariant of {n} clauses ({e}) shown by z3" for e, n in checked.items()))
+    parts += [f"the set as a diagram of {s['nodes']:,} nodes ({e}) shown by z3 to be an invariant" for e, s in said.items() if "nodes" in s]
+    parts += [f"not shown by another solver ({e}): {s['unshown']}" for e, s in said.items() if "unshown" in s]
     if verdict != "violated" and "bmc" in said and "reason" not in said["bmc"]:
         parts.append(f"z3: none up to depth {said['bmc']['depth']}")
     parts += [f"{e}: {s['reason']}" for e, s in said.items() if "reason" in s]
