@@ -14,6 +14,7 @@ PROPERTY = Property(
         "space": "a usable entry was walked outside the vCPU's current address space",
         "mode": "a page of the guest's kernel is usable in its user mode",
         "instance": "the root was replaced, and an entry walked from an older one is usable",
+        "view": "the guest runs on a copy of a root that was replaced, and an entry walked from the copy of an older one is usable",
     },
 )
 # Only what was walked in this run counts: the start may hold entries that nothing put there.
@@ -33,3 +34,5 @@ PROPERTY.on(
         "instance": _usable(var("meaning.older_instance", BOOL)),
     },
 )
+# Under XPTI the guest has a view of its own, under PCIDs of its own, which the exit to it loads.
+PROPERTY.on(leave("exit"), bad={"view": _usable(var("meaning.older_instance", BOOL))})

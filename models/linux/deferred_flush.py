@@ -7,8 +7,9 @@ use the page. A mark that is set under the lock makes it flush.
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 
-from tlbcheck import Flag, Interrupt, Model, Variant, atomic, choose, per_cpu, procedure, require, shared
+from tlbcheck import Flag, Interrupt, Model, Variant, atomic, choose, per_cpu, procedure, require, shared, this_cpu
 from tlbcheck.lang.expr import FALSE, and_, eq, not_
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
@@ -21,8 +22,8 @@ class Page(enum.Enum):
 NO_PENDING_MARK = Flag("NO_PENDING_MARK", False)
 """Fault: nothing says that a flush is still to come."""
 USER_ROOT, KERNEL_ROOT = 0x1000, 0x2000
-RECLAIMER = 0
-"""The CPU that reclaims memory; the other one runs the program."""
+RECLAIMER, PROGRAM = 0, 1
+"""The CPU that reclaims memory, and the one that runs the program."""
 
 pte_present = shared("pte_present", bool)
 page_table_lock = shared("page_table_lock", bool)
@@ -47,9 +48,10 @@ def try_to_unmap() -> None:
         if not NO_PENDING_MARK:
             tlb_flush_batched.set(True)
         page_table_lock.set(False)
-        flush_pending.at(1).set(True)
-        with atomic("goes on: the other CPU has flushed, and the frame can be freed"):
-            require(not flush_pending.at(1).get())
+        with atomic("the batch is full: interrupts the program's CPU to flush"):
+            flush_pending.at(PROGRAM).set(True)
+        with atomic("goes on: the program's CPU has flushed, and the frame can be freed"):
+            require(not flush_pending.at(PROGRAM).get())
     else:
         page_table_lock.set(False)
 
@@ -61,12 +63,13 @@ def munmap() -> None:
     if not NO_PENDING_MARK and tlb_flush_batched.get():
         x86.INVLPG(Page.data, True)
         tlb_flush_batched.set(False)
-    present = pte_present.get()
-    if present:
+    if pte_present.get():
         pte_present.set(False)
-    page_table_lock.set(False)
-    if present:
+        page_table_lock.set(False)
         x86.INVLPG(Page.data, True)
+    else:
+        with atomic("nothing is mapped: unlocks and returns, without a flush"):
+            page_table_lock.set(False)
 
 
 @procedure
@@ -86,8 +89,7 @@ def flush_ipi() -> None:
 @procedure
 def run_cpu() -> None:
     while True:
-        root = x86.MOV_FROM_CR3()
-        if root == KERNEL_ROOT:
+        if this_cpu() == RECLAIMER:
             try_to_unmap()
         elif choose(bool):
             munmap()
@@ -98,13 +100,17 @@ def run_cpu() -> None:
 @procedure
 def start() -> None:
     """The program runs on one CPU, a kernel thread that reclaims memory on the other."""
-    x86.CR0.at(0).set(x86.X86_CR0_PG)
-    x86.CR0.at(1).set(x86.X86_CR0_PG)
+    x86.CR0.at(RECLAIMER).set(x86.X86_CR0_PG)
+    x86.CR0.at(PROGRAM).set(x86.X86_CR0_PG)
     x86.CR3.at(RECLAIMER).set(KERNEL_ROOT)
-    x86.CR3.at(1).set(USER_ROOT)
-    x86.IF.at(0).set(True)
-    x86.IF.at(1).set(True)
+    x86.CR3.at(PROGRAM).set(USER_ROOT)
+    x86.IF.at(RECLAIMER).set(True)
+    x86.IF.at(PROGRAM).set(True)
     pte_present.set(True)
+
+
+def _show_cr3(value: int) -> str:
+    return "the program's page tables" if value == USER_ROOT else "the kernel's page tables"
 
 
 model = Model(
@@ -124,9 +130,9 @@ model = Model(
         initial=FALSE,
         describe=lambda entry: "the program's page at its old frame",
     ),
-    meanings={"usable": x86.USABLE, "revoked": not_(pte_present.expr)},
+    meanings={"usable": x86.USABLE, "may": pte_present.expr, "revoked": not_(pte_present.expr)},
     flags={NO_PENDING_MARK: False},
-    notation=x86.NOTATION,
+    notation=replace(x86.NOTATION, values={**x86.NOTATION.values, "cr3": _show_cr3}),
     variants={
         "no-pending-mark": Variant(
             "nothing says that reclaim still has to flush",
@@ -137,7 +143,10 @@ model = Model(
     },
     expected={"stale-use": "proved", "no-fault": "proved"},
     about=("stale-use", "no-fault"),
-    assumptions=("a program of one thread, one page; mprotect() is the same with rights for presence", "x86: no PCIDs, no large pages"),
+    assumptions=(
+        "one CPU reclaims, one runs a program of one thread: a page-table lock lets nobody else in between; mprotect() is the same with rights for presence",
+        "one page; x86 without PCIDs and large pages",
+    ),
     scope={"pages": 1},
     depth=16,
 )

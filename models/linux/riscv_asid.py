@@ -8,6 +8,7 @@ the task comes back under the same ASID, the old entry is used for a frame that 
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 
 from tlbcheck import Flag, Interrupt, Model, Variant, atomic, choose, cpus, per_cpu, procedure, require, shared, this_cpu
 from tlbcheck.lang.expr import TRUE, and_, eq, not_
@@ -52,32 +53,33 @@ def leave_task() -> None:
 def flush_tlb_page() -> None:
     """Fence the page here, then on every other hart in the mask by an IPI; wait for all."""
     riscv.SFENCE_VMA_PAGE_ASID(Page.data, 1)
-    with atomic("asks every other hart in the mask to fence the page"):
+    with atomic("flush_tlb_page(): reads mm_cpumask and asks every other hart in it to fence the page"):
         for hart in cpus():
             if hart != this_cpu() and mm_cpumask.at(hart).get():
                 fence_pending.at(hart).set(True)
     for hart in cpus():
         if hart != this_cpu():
-            with atomic("goes on: the other hart has nothing left to fence"):
+            with atomic("flush_tlb_page(): the other hart has nothing to fence, or has done it"):
                 require(not fence_pending.at(hart).get())
 
 
 @procedure
 def unmap_and_reuse() -> None:
     """munmap(): the page goes, every hart in the mask is fenced, and the frame gets another owner."""
-    with atomic("munmap() takes the lock"):
+    with atomic("munmap(): clears the page-table entry"):
         require(not mmap_lock.get() and mapped.get())
         mmap_lock.set(True)
-    mapped.set(False)
+        mapped.set(False)
     flush_tlb_page()
-    frame_is_the_tasks.set(False)
-    mmap_lock.set(False)
+    with atomic("munmap() is done: the frame gets another owner"):
+        frame_is_the_tasks.set(False)
+        mmap_lock.set(False)
 
 
 @procedure
 def map_again() -> None:
     """The frame is free again, and the task gets it for the page. An invalid entry that is still cached only faults."""
-    with atomic:
+    with atomic("page fault: the task gets the frame again, and maps it"):
         require(not mmap_lock.get() and not mapped.get())
         frame_is_the_tasks.set(True)
         mapped.set(True)
@@ -120,6 +122,10 @@ def start() -> None:
     frame_is_the_tasks.set(True)
 
 
+def _show_satp(value: int) -> str:
+    return "the task's page tables, ASID 1" if value == TASK else "idle's page tables, ASID 0"
+
+
 def _model(cpus: int) -> Model:
     return Model(
         name="linux/riscv-asid",
@@ -137,7 +143,7 @@ def _model(cpus: int) -> Model:
             initial=not_(TRUE),
             describe=lambda entry: "the task's page at the watched frame, ASID 1",
         ),
-        meanings={"usable": riscv.USABLE, "runs": eq(riscv.SATP.expr, TASK), "not_its_own": not_(frame_is_the_tasks.expr)},
+        meanings={"usable": riscv.USABLE, "may": mapped.expr, "runs": eq(riscv.SATP.expr, TASK), "not_its_own": not_(frame_is_the_tasks.expr)},
         flags={LEAVES_MASK: False},
         variants={
             "leaves-mask": Variant(
@@ -150,10 +156,11 @@ def _model(cpus: int) -> Model:
         expected={"frame-isolation": "proved", "no-fault": "proved"},
         about=("frame-isolation", "no-fault"),
         assumptions=(
+            "what a hart may hold of a task depends on that task, page and frame alone, and harts do not act on each other but through the mask: two show it, and cpus= takes more",
             "one task, one page, one frame; leaf entries only; no ASID is recycled (RV-7 has its own rule)",
             "memory is sequentially consistent: the kernel has the fences of RISC-V's switch_mm and IPI",
         ),
-        notation=riscv.NOTATION,
+        notation=replace(riscv.NOTATION, values={**riscv.NOTATION.values, **dict.fromkeys(("satp", "CSRW satp.value"), _show_satp)}),
         scope={"tasks": 1, "pages": 1, "frames": 1},
         depth=16,
         numbers={"cpus": cpus},

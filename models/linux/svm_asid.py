@@ -10,6 +10,7 @@ import enum
 
 from tlbcheck import Flag, Model, Table, Variant, atomic, choose, cpus, per_cpu, procedure, require, shared, this_cpu, u32
 from tlbcheck.lang.expr import FALSE, eq, not_, var
+from tlbcheck.lang.model import Notation
 from tlbcheck.lang.types import CPU, U32, IntType, enum_type
 from tlbcheck.machine import svm
 
@@ -33,8 +34,6 @@ asid_generation = per_cpu("asid_generation", GENERATION)
 next_asid = per_cpu("next_asid", NEXT)
 loaded = per_cpu("loaded", Vcpu)
 """The vCPU that runs on this processor, host side included."""
-running = per_cpu("running", Vcpu)
-"""The vCPU whose guest code the processor executes."""
 vcpu_generation = shared("vcpu_generation", GENERATION, index=Vcpu)
 vcpu_asid = shared("vcpu_asid", NEXT, index=Vcpu)
 vcpu_cpu = shared("vcpu_cpu", CPU, index=Vcpu)
@@ -42,7 +41,7 @@ vcpu_cpu = shared("vcpu_cpu", CPU, index=Vcpu)
 
 @procedure
 def svm_vcpu_load(vcpu: Vcpu) -> None:
-    with atomic("svm_vcpu_load(): a vCPU comes to this processor"):
+    with atomic("svm_vcpu_load(): the vCPU comes to this processor"):
         for cpu in cpus():
             require(loaded.at(cpu).get() != vcpu)
         loaded.set(vcpu)
@@ -55,7 +54,7 @@ def svm_vcpu_load(vcpu: Vcpu) -> None:
 def new_asid(vcpu: Vcpu) -> u32:
     """The next ASID of this processor; with the last one used up, a new generation and a flush of all."""
     tlb_control: u32 = svm.TLB_CONTROL_DO_NOTHING
-    with atomic("new_asid(): the vCPU gets the processor's next ASID"):
+    with atomic("new_asid(): the generations differ, the vCPU gets the processor's next ASID"):
         generation = asid_generation.get()
         asid = next_asid.get()
         if asid > MAX_ASID:
@@ -71,30 +70,19 @@ def new_asid(vcpu: Vcpu) -> u32:
 
 
 @procedure(role="run")
-def svm_vcpu_run() -> None:
+def svm_vcpu_run(vcpu: Vcpu) -> None:
     """pre_svm_run() and VMRUN: guest code runs until the next #VMEXIT."""
-    vcpu = loaded.get()
-    require(vcpu != Vcpu.none)
     tlb_control: u32 = svm.TLB_CONTROL_DO_NOTHING
-    with atomic("pre_svm_run(): is the vCPU's generation the processor's?"):
+    with atomic("pre_svm_run(): compares the vCPU's generation with the processor's"):
         stale = vcpu_generation.at(vcpu).get() != asid_generation.get()
     if stale:
         tlb_control = new_asid(vcpu)
-    with atomic("VMRUN under the vCPU's ASID"):
-        svm.VMRUN(asid_of(vcpu_asid.at(vcpu).get()), tlb_control)
-        running.set(vcpu)
-
-
-@procedure
-def vmexit() -> None:
-    with atomic("#VMEXIT"):
-        svm.VMEXIT()
-        running.set(Vcpu.none)
+    svm.VMRUN(asid_of(vcpu_asid.at(vcpu).get()), tlb_control)
 
 
 @procedure
 def vcpu_put() -> None:
-    with atomic("the vCPU leaves this processor"):
+    with atomic("vcpu_put(): the vCPU leaves this processor"):
         loaded.set(Vcpu.none)
 
 
@@ -104,8 +92,8 @@ def run_cpu() -> None:
     while True:
         vcpu = choose((Vcpu.A, Vcpu.B))
         svm_vcpu_load(vcpu)
-        svm_vcpu_run()
-        vmexit()
+        svm_vcpu_run(vcpu)
+        svm.VMEXIT()
         vcpu_put()
 
 
@@ -118,37 +106,47 @@ def start() -> None:
 
 
 _OWNER = var("entry.vcpu", enum_type(Vcpu))
-model = Model(
-    name="linux/svm-asid",
-    title="KVM on SVM: ASIDs by generation, and vCPUs that migrate",
-    source="Linux 4b656b120249, arch/x86/kvm/svm.c",
-    cpus=2,
-    init=start,
-    task=run_cpu,
-    cache=svm.tlb(
-        asids=tuple(range(1, MAX_ASID + 1)),
-        fields=(("vcpu", enum_type(Vcpu), (1, 2)),),
-        walk=eq(_OWNER, running.expr),
-        initial=FALSE,
-        describe=lambda entry: f"an entry walked from vCPU {list(Vcpu)[entry['entry.vcpu']].name}'s tables under ASID {entry['entry.asid']}",
-    ),
-    meanings={"usable": svm.USABLE, "runs": not_(eq(running.expr, Vcpu.none)), "not_its_own": not_(eq(_OWNER, running.expr))},
-    flags={MIGRATION_KEEPS_GENERATION: False},
-    profile="amd",
-    variants={
-        "migration-keeps-generation": Variant(
-            "a vCPU keeps its generation when it comes to another processor",
-            {MIGRATION_KEEPS_GENERATION: True},
-            expected={"frame-isolation": "violated", "no-fault": "proved"},
-            source="Linux before 4b656b120249",
-        )
-    },
-    expected={"frame-isolation": "proved", "no-fault": "proved"},
-    about=("frame-isolation", "no-fault"),
-    assumptions=(
-        "two vCPUs and two processors, two ASIDs, two generations: a violation needs one equal pair (generation, ASID) only",
-        "the two guests share no frame; each guest's own flushes are its own",
-    ),
-    scope={"vcpus": 2, "asids": MAX_ASID, "generations": GENERATION.high},
-    depth=17,
-)
+
+
+def _model(cpus: int) -> Model:
+    return Model(
+        name="linux/svm-asid",
+        title="KVM on SVM: ASIDs by generation, and vCPUs that migrate",
+        source="Linux 4b656b120249, arch/x86/kvm/svm.c",
+        cpus=cpus,
+        init=start,
+        task=run_cpu,
+        cache=svm.tlb(
+            asids=tuple(range(1, MAX_ASID + 1)),
+            fields=(("vcpu", enum_type(Vcpu), (1, 2)),),
+            walk=eq(_OWNER, loaded.expr),
+            initial=FALSE,
+            describe=lambda entry: f"an entry walked from vCPU {list(Vcpu)[entry['entry.vcpu']].name}'s tables under ASID {entry['entry.asid']}",
+        ),
+        meanings={"usable": svm.USABLE, "runs": not_(eq(svm.GUEST_ASID.expr, 0)), "not_its_own": not_(eq(_OWNER, loaded.expr))},
+        flags={MIGRATION_KEEPS_GENERATION: False},
+        notation=Notation(values={"guest_asid": str, "VMRUN.asid": str, "VMRUN.tlb_control": lambda value: "do nothing" if value == svm.TLB_CONTROL_DO_NOTHING else "flush all ASIDs"}),
+        profile="amd",
+        variants={
+            "migration-keeps-generation": Variant(
+                "a vCPU keeps its generation when it comes to another processor",
+                {MIGRATION_KEEPS_GENERATION: True},
+                expected={"frame-isolation": "violated", "no-fault": "proved"},
+                source="Linux before 4b656b120249",
+            )
+        },
+        expected={"frame-isolation": "proved", "no-fault": "proved"},
+        about=("frame-isolation", "no-fault"),
+        assumptions=(
+            "two vCPUs, two ASIDs, two generations: a violation needs two vCPUs with one equal pair (generation, ASID) only; that more of them add nothing is not proved",
+            "processors stop where the last generation is used up: what a later one does, an earlier one has done",
+            "the two guests share no frame; each guest's own flushes are its own",
+        ),
+        scope={"vcpus": 2, "asids": MAX_ASID, "generations": GENERATION.high},
+        depth=17,
+        numbers={"cpus": cpus},
+        resized=_model,
+    )
+
+
+model = _model(cpus=2)

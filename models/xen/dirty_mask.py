@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tlbcheck import Interrupt, Model, Variant, choose, cpus, procedure, require
 from tlbcheck.lang.expr import and_, eq, not_, var
 from tlbcheck.lang.types import enum_type
@@ -9,7 +11,7 @@ from tlbcheck.machine import x86
 
 from . import callers, efi, lazy_state
 from .contexts import MEANINGS, NOTATION, Context, Kind, Page, Root, current_is_idle, observed_kind, tlb, use_invpcid
-from .contracts import CONTRACTS
+from .contracts import CONTRACTS, TODAY
 from .lazy_state import curr_vcpu
 
 FLAGS = (lazy_state.MASK_CLEARED_EARLY, efi.EFI_LAZY_SYNC)
@@ -38,7 +40,11 @@ def start() -> None:
 
 
 _OF_DOMAIN = not_(eq(var("entry.root", enum_type(Root)), Root.idle))
-CLEAN = {"dirty-mask": "proved", "no-fault": "proved"}
+CLEAN = {"dirty-mask": "proved", "no-fault": "proved", "requires": "proved"}
+
+
+def _show_cr3(value: int) -> str:
+    return "the firmware's page tables, PCID 0" if value == efi.EFI_ROOT else NOTATION.values["cr3"](value)
 
 
 def _model(cpus: int) -> Model:
@@ -54,9 +60,10 @@ def _model(cpus: int) -> Model:
         cache=tlb(pages=(Page.user, Page.self), tags=(0, 1), initial=not_(_OF_DOMAIN)),
         cases=(observed_kind, use_invpcid),
         meanings={**MEANINGS, "usable": x86.USABLE, "of_domain": _OF_DOMAIN},
-        procedures=CONTRACTS,
+        procedures=TODAY,
+        contracts=CONTRACTS,
         flags={f: f.default for f in (*callers.FLAGS, *FLAGS)},
-        notation=NOTATION,
+        notation=replace(NOTATION, values={**NOTATION.values, "cr3": _show_cr3}),
         variants={
             "mask-cleared-early": Variant(
                 "the CPU leaves the mask before write_ptbase()", {lazy_state.MASK_CLEARED_EARLY: True}, expected={**CLEAN, "dirty-mask": "violated"}, source="xen.md 4.3, mutated"
@@ -64,7 +71,7 @@ def _model(cpus: int) -> Model:
             "efi-lazy-sync": Variant(
                 "an EFI call saves a lazy vCPU's CR3, and a sync comes in between",
                 {efi.EFI_LAZY_SYNC: True},
-                expected={"dirty-mask": "violated", "no-fault": "violated"},
+                expected={"dirty-mask": "violated", "no-fault": "violated", "requires": "violated"},
                 source="xen before 622c9a5ba9 (XSA-494)",
             ),
         },
@@ -73,7 +80,6 @@ def _model(cpus: int) -> Model:
         about=tuple(CLEAN),
         assumptions=(
             "whether a CPU is in the mask, and what it holds, depends on that CPU alone; the one that reads the mask may be any other, at any time: so one CPU stands for any number",
-            "the switch of address spaces keeps its contract (missing-flush, switch-lands), which xen/flush-once proves",
             "guests with PCIDs; other domains are one other vCPU, of which nothing is watched; a state sync may be asked for at any time",
         ),
         scope={"cpus": "any", "domains": "any", "pages": 2, "pcids": [0, 1]},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlbcheck import Flag, procedure, u64
+from tlbcheck import Flag, atomic, procedure, u64
 
 from . import callers, lazy_state
 from .primitives import read_cr3, read_cr4
@@ -17,7 +17,8 @@ def efi_rs_enter() -> u64:
     """Loads the firmware's page tables; gives the CR3 to come back to."""
     if not EFI_LAZY_SYNC:
         lazy_state.sync_local_execstate()
-    saved = read_cr3()
+    with atomic("efi_rs_enter(): saves CR3, to load it again after the call"):
+        saved = read_cr3()
     callers.switch_cr3_cr4(EFI_ROOT, read_cr4())
     return saved
 

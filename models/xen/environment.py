@@ -8,6 +8,7 @@ from typing import Any
 
 from tlbcheck import Amendment, Flag, Model, Procedure, Repair, Variant, procedure, u64, var
 from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.model import Notation
 from tlbcheck.lang.program import CaseVar
 from tlbcheck.lang.types import U64
 from tlbcheck.machine import x86
@@ -60,6 +61,7 @@ def switch_model(
     expected_source: str = "xen.md 1.2 and 1.4",
     depth: int = 23,
     about: tuple[str, ...] = tuple(CLEAN),
+    notation: Notation = NOTATION,
     **more: Any,
 ) -> Model:
     """A model of ``switch_procedure`` among its callers; ``expected`` lists what is not proved.
@@ -82,7 +84,7 @@ def switch_model(
         case=CASE,
         open_cases=frozenset({("caller", list(Caller).index(Caller.open))}),
         matrix_case={use_invpcid: 1},
-        notation=NOTATION,
+        notation=notation,
         repairs=REPAIRS,
         options=options_for,
         variants=variants or {},

@@ -3,21 +3,34 @@
 A full flush ticks the clock, flushes and then notes the tick as this CPU's flush time. A frame is
 stamped with the clock after its last mapping went; a CPU whose flush time is later than the stamp
 has nothing for it. When the clock wraps, everything is flushed once before it starts again at 1.
+
+How wide the clock is: a run takes any mask of one to ``bits`` bits (``xen/flush-clock:bits=3``). Xen's
+has 32. With one bit the clock always says 1 and everybody is always flushed, which shows nothing; every
+fault of the protocol shows with two. The code never does more with times than to compare two of them,
+to compare one with 0 and to count up by one, so that what matters of a state is the order of the times in
+it: with two CPUs at most seven (the clock, two flush times, the stamp, two ticks whose flush is under way,
+one time read before a comparison). Three bits have room for every such order. That is an argument for three
+bits being enough, not a proof: it is not checked that each run of a wide clock has one of a narrow clock
+in which the same entries are cached. What needs a whole period between two steps of one CPU
+(``clock-read-last``) is found with any such mask, though 2^32 flushes would have to come in between.
 """
 
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from typing import Annotated
 
-from tlbcheck import Flag, Interrupt, Model, Variant, atomic, choose, cpus, per_cpu, procedure, require, shared, this_cpu, u32
+from tlbcheck import Flag, InputError, Interrupt, Model, Variant, atomic, case_variable, choose, cpus, per_cpu, procedure, require, shared, this_cpu, u32
 from tlbcheck.lang.expr import FALSE, and_, eq, ite, not_, or_
 from tlbcheck.lang.types import Cpu, IntType, enum_type
 from tlbcheck.machine import x86
 
 from .contexts import Page
+from .flush import FLUSH_TLB
+from .other_cpus import flush_other_cpus
 from .primitives import local_irq_restore, local_irq_save
-from .shootdown import EVERYBODY, bit_of
+from .shootdown import EVERYBODY, bit_of, flush_cpumask, show_flags
 
 NEED_FLUSH_STRICT = Flag("NEED_FLUSH_STRICT", False)
 """Fault: a flush time equal to the stamp counts as later."""
@@ -28,9 +41,10 @@ SHORTCUT_IN_WRAP = Flag("SHORTCUT_IN_WRAP", False)
 CLOCK_READ_LAST = Flag("CLOCK_READ_LAST", False)
 """NEED_FLUSH() as it is called: the CPU's time, its argument, is read before the clock."""
 FLAGS = (NEED_FLUSH_STRICT, WRAP_WITHOUT_FLUSH, SHORTCUT_IN_WRAP, CLOCK_READ_LAST)
-LAST = 3
-"""The largest time: the mask is two bits wide here, so that wrapping is part of every run of some length."""
-Time = Annotated[int, IntType(0, LAST)]
+WIDEST = 4
+Time = Annotated[int, IntType(0, (1 << WIDEST) - 1)]
+wrap_mask = case_variable("WRAP_MASK", Time)
+"""The largest time, after which the clock wraps."""
 
 
 class Owner(enum.Enum):
@@ -53,9 +67,6 @@ frame_stamp = shared("frame_stamp", Time)
 need_tlbflush = shared("need_tlbflush", bool)
 """The frame is free and its stamp counts."""
 heap_lock = shared("heap_lock", bool)
-flush_lock = shared("flush_lock", bool)
-flush_cpumask = per_cpu("in_flush_cpumask", bool)
-"""Whether the CPU is asked to flush, and has not done it yet."""
 
 
 @procedure
@@ -64,7 +75,7 @@ def pre_flush() -> Time:
     now = tlbflush_clock.get()
     if now == 0:
         return 0
-    if now < LAST:
+    if now < wrap_mask:
         tlbflush_clock.set(now + 1)
         return now + 1
     if WRAP_WITHOUT_FLUSH:
@@ -82,7 +93,7 @@ def do_tlb_flush() -> None:
         flags = local_irq_save()
         t = pre_flush()
     x86.INVPCID_ALL()
-    with atomic("notes when it flushed, restores interrupts"):
+    with atomic("sets tlbflush_time to its tick, restores interrupts"):
         tlbflush_time.set(t)
         local_irq_restore(flags)
 
@@ -90,12 +101,12 @@ def do_tlb_flush() -> None:
 @procedure(role="flush-all")
 def tick_after_flush() -> None:
     """Fault: do_tlb_flush() ticks when it has flushed."""
-    with atomic("do_tlb_flush(): interrupts off, flushes everything"):
+    with atomic("do_tlb_flush(): interrupts off, flushes everything; what is mapped may be cached again at once"):
         flags = local_irq_save()
         x86.INVPCID_ALL()
     with atomic("ticks the flush clock"):
         t = pre_flush()
-    with atomic("notes when it flushed, restores interrupts"):
+    with atomic("sets tlbflush_time to its tick, restores interrupts"):
         tlbflush_time.set(t)
         local_irq_restore(flags)
 
@@ -123,20 +134,10 @@ def irqs_on() -> None:
 
 @procedure
 def flush_mask(mask: u32) -> None:
-    """flush_area_mask() for everything, with what xen/shootdown proves of it: it returns when each CPU of the mask has flushed."""
+    """flush_area_mask() for everything."""
     if mask & bit_of(this_cpu()):
         do_tlb_flush()
-    if mask & ~bit_of(this_cpu()):
-        with atomic("flush_area_mask(): takes flush_lock, interrupts the CPUs that have to flush"):
-            require(not flush_lock.get())
-            flush_lock.set(True)
-            for cpu in cpus():
-                if cpu != this_cpu():
-                    flush_cpumask.at(cpu).set(mask & bit_of(cpu) != 0)
-        with atomic("flush_area_mask(): every CPU has flushed, goes on"):
-            for cpu in cpus():
-                require(not flush_cpumask.at(cpu).get())
-            flush_lock.set(False)
+    flush_other_cpus(mask, FLUSH_TLB)
 
 
 @procedure
@@ -161,14 +162,14 @@ def new_tlbflush_clock_period() -> None:
 @procedure
 def unmap_and_free() -> None:
     """The last mapping of the frame goes, and nobody is flushed: the frame is stamped and freed (XSA-241: interrupts off)."""
-    with atomic("the frame's owner gives it back: its page-table entry is cleared"):
+    with atomic("the domain gives the frame back: the page-table entry is cleared, nobody is flushed"):
         require(not heap_lock.get() and owner.get() != Owner.nobody)
         heap_lock.set(True)
         mapped.set(False)
-    with atomic("page_set_tlbflush_timestamp(): interrupts off, reads the flush clock"):
+    with atomic("page_set_tlbflush_timestamp(): interrupts off, reads the flush clock for the stamp"):
         flags = local_irq_save()
         now = tlbflush_clock.get()
-    with atomic("stamps the frame, which is free from now on"):
+    with atomic("stamps the frame with it; the frame is free from now on"):
         frame_stamp.set(now)
         need_tlbflush.set(True)
         owner.set(Owner.nobody)
@@ -180,11 +181,15 @@ def unmap_and_free() -> None:
 def need_flush(cpu: Cpu, page_time: Time) -> bool:
     """NEED_FLUSH(): the CPU's time is not later than the stamp, or the clock is about to start again."""
     if CLOCK_READ_LAST:
-        cpu_time = tlbflush_time.at(cpu).get()
-        now = tlbflush_clock.get()
+        with atomic("tlbflush_filter(): reads the flush time of the next CPU"):
+            cpu_time = tlbflush_time.at(cpu).get()
+        with atomic("tlbflush_filter(): reads the flush clock"):
+            now = tlbflush_clock.get()
     else:
-        now = tlbflush_clock.get()
-        cpu_time = tlbflush_time.at(cpu).get()
+        with atomic("tlbflush_filter(): reads the flush clock"):
+            now = tlbflush_clock.get()
+        with atomic("tlbflush_filter(): reads the flush time of the next CPU"):
+            cpu_time = tlbflush_time.at(cpu).get()
     if NEED_FLUSH_STRICT:
         return now == 0 or (cpu_time < page_time and page_time <= now)
     return now == 0 or (cpu_time <= page_time and page_time <= now)
@@ -193,7 +198,7 @@ def need_flush(cpu: Cpu, page_time: Time) -> bool:
 @procedure(role="run")
 def alloc_heap_pages() -> None:
     """The frame gets a new owner, after a flush of the CPUs that may still have something for it."""
-    with atomic("alloc_heap_pages(): takes the frame from the free list"):
+    with atomic("alloc_heap_pages(): takes the frame from the free list, reads its stamp"):
         require(not heap_lock.get() and owner.get() == Owner.nobody)
         heap_lock.set(True)
         page_time = frame_stamp.get()
@@ -206,7 +211,7 @@ def alloc_heap_pages() -> None:
         if mask != 0:
             flush_mask(mask)
     to = choose((Owner.domain, Owner.other))
-    with atomic("the frame has a new owner"):
+    with atomic("alloc_heap_pages(): nobody has to be flushed any more, the frame has a new owner"):
         need_tlbflush.set(False)
         frame_stamp.set(0)
         owner.set(to)
@@ -255,7 +260,9 @@ CLEAN = dict.fromkeys(("flush-clock", "frame-isolation", "no-fault"), "proved")
 _BOTH = {**CLEAN, "flush-clock": "violated", "frame-isolation": "violated"}
 
 
-def _model(cpus: int) -> Model:
+def _model(cpus: int, bits: int) -> Model:
+    if bits > WIDEST:
+        raise InputError(f"bits={bits} is too much for xen/flush-clock", hint=f"give at most {WIDEST}")
     return Model(
         name="xen/flush-clock",
         title="the TLB flush clock, and frames that get a new owner",
@@ -273,15 +280,17 @@ def _model(cpus: int) -> Model:
             initial=mapped.expr,
             describe=lambda entry: "the watched domain's mapping of the frame",
         ),
+        cases=(replace(wrap_mask, domain=tuple((1 << n) - 1 for n in range(1, bits + 1))),),
         meanings={
             "usable": x86.USABLE,
+            "may": mapped.expr,
             "runs": x86.IF.expr,
             "not_its_own": eq(owner.expr, Owner.other),
             "unmapped_and_stamped": and_(not_(mapped.expr), need_tlbflush.expr),
             "need_flush": _NEED_FLUSH,
         },
         flags={f: f.default for f in FLAGS},
-        notation=x86.NOTATION,
+        notation=replace(x86.NOTATION, values={**x86.NOTATION.values, "flush_flags": show_flags, "cr3": lambda value: "the watched domain's page tables"}),
         variants={
             "tick-after-flush": Variant("a full flush ticks when it has flushed", procedures={do_tlb_flush: tick_after_flush}, expected=_BOTH, source="xen.md 4.3, mutated"),
             "stamp-before-flush": Variant(
@@ -307,16 +316,16 @@ def _model(cpus: int) -> Model:
         expected_source="xen.md 4.3, properties.md 4",
         about=tuple(CLEAN),
         assumptions=(
-            "a clock of two bits: a proof for this mask is none for another one",
+            f"a clock of one to {bits} bits; that what holds for small masks holds for 32 bits rests on an argument, which the model's text gives",
             "one frame with one mapping, by one domain that runs on all CPUs all the time; other domains only take the frame and give it back",
             "full flushes only, by do_tlb_flush(); the switch of address spaces ticks and stamps in the same order",
             "no CPU comes online; no assisted flushes, which turn the clock off",
         ),
-        scope={"frames": 1, "clock": "2 bits"},
+        scope={"frames": 1, "clock": f"masks of 1 to {bits} bits"},
         depth=10,
-        numbers={"cpus": cpus},
+        numbers={"cpus": cpus, "bits": bits},
         resized=_model,
     )
 
 
-flush_clock = _model(cpus=2)
+flush_clock = _model(cpus=2, bits=2)

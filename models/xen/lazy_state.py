@@ -52,7 +52,9 @@ def sync_local_execstate() -> None:
 @procedure
 def invalidate_interrupt() -> None:
     """The flush interrupt with FLUSH_VCPU_STATE, from any CPU at any time: __sync_local_execstate()."""
-    if current_is_idle.get() and kind(curr_vcpu.get()) != Kind.idle:
+    with atomic("FLUSH_VCPU_STATE is asked for: is a vCPU kept lazily here?"):
+        lazy = current_is_idle.get() and kind(curr_vcpu.get()) != Kind.idle
+    if lazy:
         context_switch_to(callers.IDLE_VCPU)
 
 
@@ -71,5 +73,5 @@ def schedule() -> None:
 
 @procedure
 def flush_for_domain() -> None:
-    """Some CPU changed a mapping of the domain's: it flushes the CPUs in the dirty mask, and no other"""
+    """some CPU changed a mapping of the domain's, and flushes the CPUs in the domain's dirty mask only"""
     read_dirty_cpumask()

@@ -8,13 +8,15 @@ Xen's linear page tables: a guest's own pages mean the same in both.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tlbcheck import Flag, Variant, atomic, case_variable, choose, procedure, require, u64, var
 from tlbcheck.lang.expr import and_, eq, not_, or_
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
 
 from . import callers, switch
-from .contexts import MEANINGS, PCID_PV_PRIV, Context, Page, Root, Space, address, current_is_idle, kind, mode, space, toggled, tsd
+from .contexts import MEANINGS, NOTATION, PCID_PV_PRIV, Context, Page, Root, Space, address, current_is_idle, kind, mode, space, toggled, tsd
 from .environment import CLEAN, switch_model
 from .primitives import write_cr3
 
@@ -28,7 +30,7 @@ shadow = case_variable("shadow", bool)
 @procedure(role="toggle")
 def toggle_guest_pt() -> None:
     """_toggle_guest_pt() since 329b00e4d4: in shadow mode the new root may be another one, so its PCID is flushed."""
-    with atomic("update_cr3(): the guest's other mode; in shadow mode perhaps on a new shadow root"):
+    with atomic("update_cr3(): the guest's other mode; in shadow mode perhaps on another root, a new shadow"):
         require(not current_is_idle.get())
         v = callers.loaded_pv_vcpu()
         new = choose(Context)
@@ -55,6 +57,20 @@ _GUESTS = (Root.observed_kernel, Root.observed_user, Root.sibling_kernel, Root.s
 _USER_MODE = _loaded(Root.observed_user, Root.sibling_user)
 _LOADED_INSTANCE = MEANINGS["from_loaded_root"]
 _ALL = {**CLEAN, "toggle": "proved"}
+_NAMES = {
+    Root.observed_kernel: "the guest's kernel root",
+    Root.observed_user: "the guest's user root",
+    Root.sibling_kernel: "another kernel root of the guest",
+    Root.sibling_user: "another user root of the guest",
+}
+
+
+def _show_cr3(value: int) -> str:
+    root = next((r for r in Root if address(r) == value & x86.X86_CR3_ADDR_MASK), Root.idle)
+    noflush = ", NOFLUSH" if value & x86.X86_CR3_NOFLUSH else ""
+    return f"{_NAMES.get(root, root.name.replace('_', ' ') + ' root')}, PCID {value & x86.X86_CR3_PCID_MASK}{noflush}"
+
+
 toggle = switch_model(
     "xen/toggle",
     "_toggle_guest_pt(), between the switches of today's Xen",
@@ -92,4 +108,5 @@ toggle = switch_model(
     expected={"toggle": "proved"},
     expected_source="properties.md 1 and 4, xen.md 2.1",
     about=tuple(_ALL),
+    notation=replace(NOTATION, values={**NOTATION.values, **dict.fromkeys(("cr3", "MOV to CR3.value"), _show_cr3)}),
 )

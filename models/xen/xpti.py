@@ -3,6 +3,11 @@
 On the way to the guest CR3 gets the per-CPU copy under PCID 2 or 3, on the way back the guest's own
 table under PCID 0 or 1: with NOFLUSH each time, since tags keep the two views apart. An NMI may come
 between any two steps; it saves what the paths keep in memory, and restores it.
+
+With shadow page tables, a change of the guest's mode may bring another root table of the same mode: another
+instance, under the same PCIDs. The values for both CR3 loads then go without NOFLUSH (329b00e4d4, XSA-294);
+that of the first is the matter of xen/toggle. The entries that are looked at were walked from one of
+the instances, or from the copy of it.
 """
 
 from __future__ import annotations
@@ -11,16 +16,19 @@ import enum
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tlbcheck import Flag, Interrupt, Model, Variant, case_variable, choose, per_cpu, procedure, u64, var
-from tlbcheck.lang.expr import FALSE, Expr, and_, eq, ite, not_, or_
+from tlbcheck import Flag, Interrupt, Model, Variant, atomic, case_variable, choose, per_cpu, procedure, require, u64, var
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, eq, ite, not_, or_
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
 
 from .contexts import PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI, Mode
-from .primitives import local_irq_disable, local_irq_enable, write_cr3
+from .primitives import write_cr3
 
 EXIT_KEEPS_PCID = Flag("EXIT_KEEPS_PCID", False)
 """Fault: pv_cr3 is made without the XPTI bit: both views share a PCID."""
+
+PV_CR3_NOFLUSH_SHADOW = Flag("PV_CR3_NOFLUSH_SHADOW", False)
+"""Fault: NOFLUSH stays in pv_cr3 in shadow mode too."""
 
 NMI_KEEPS_XEN_CR3 = Flag("NMI_KEEPS_XEN_CR3", False)
 """Fault: an NMI late in the exit path, or in the guest, returns without loading pv_cr3 again."""
@@ -42,11 +50,18 @@ class Page(enum.Enum):
     """Xen's entry code and stacks: mapped in both."""
     user = enum.auto()
     kernel = enum.auto()
+    linear = enum.auto()
+    """Xen's linear map of a shadow: it means the instance of the root that it was walked from."""
 
 
 KERNEL_ROOT, USER_ROOT, ROOT_PGT = 0x1000, 0x2000, 0x3000
+NEW_KERNEL_ROOT, NEW_USER_ROOT = 0x4000, 0x5000
+"""Other instances than the watched ones."""
 pcid = case_variable("pcid", bool)
 """The domain uses PCIDs (``pcid=xpti``, the default); else every CR3 write flushes."""
+
+shadow = case_variable("shadow", bool)
+"""The guest runs on shadow page tables."""
 
 guest_mode = per_cpu("guest_mode", Mode)
 """TF_kernel_mode of the vCPU."""
@@ -60,6 +75,10 @@ use_pv_cr3 = per_cpu("use_pv_cr3", bool)
 root_pgt_changed = per_cpu("root_pgt_changed", bool)
 root_pgt_of = per_cpu("root_pgt_of", Mode)
 """The mode whose root table the per-CPU copy was made from."""
+on_new_root = per_cpu("on_new_root", bool)
+"""v->arch.cr3 has another instance of the root table than the watched one."""
+root_pgt_of_new_root = per_cpu("root_pgt_of_new_root", bool)
+"""The per-CPU copy was made from such an instance."""
 
 
 @procedure
@@ -74,27 +93,40 @@ def get_pcid_bits(mode: Mode, is_xpti: bool) -> u64:
 
 
 @procedure
-def arch_cr3(mode: Mode) -> u64:
+def arch_cr3(mode: Mode, is_new: bool) -> u64:
     """v->arch.cr3: the guest's own table of the mode."""
     root: u64 = KERNEL_ROOT if mode == Mode.kernel else USER_ROOT
+    if is_new:
+        root = NEW_KERNEL_ROOT if mode == Mode.kernel else NEW_USER_ROOT
     return root | get_pcid_bits(mode, False)
 
 
-@procedure
+@procedure(role="toggle")
 def toggle_guest_mode() -> None:
     """The guest enters or leaves its kernel: the other root, and the copy has to be made anew."""
-    mode = Mode.user if guest_mode.get() == Mode.kernel else Mode.kernel
-    guest_mode.set(mode)
-    root_pgt_changed.set(True)
-    pv_cr3.set(ROOT_PGT | get_pcid_bits(mode, not EXIT_KEEPS_PCID))
-    write_cr3(arch_cr3(mode))
+    with atomic("update_cr3(): the guest's other mode; in shadow mode perhaps on a new shadow root"):
+        to_new_root = choose(bool)
+        require(shadow or not to_new_root)
+        mode = Mode.user if guest_mode.get() == Mode.kernel else Mode.kernel
+        guest_mode.set(mode)
+        on_new_root.set(to_new_root)
+        root_pgt_changed.set(True)
+    cr3 = arch_cr3(mode, to_new_root)
+    pv: u64 = ROOT_PGT | get_pcid_bits(mode, not EXIT_KEEPS_PCID)
+    if shadow:
+        cr3 &= ~x86.X86_CR3_NOFLUSH
+        if not PV_CR3_NOFLUSH_SHADOW:
+            pv &= ~x86.X86_CR3_NOFLUSH
+    pv_cr3.set(pv)
+    write_cr3(cr3)
 
 
 @procedure
 def entry_from_guest() -> None:
     """System call, interrupt or exception in the guest: interrupts are off until Xen's CR3 is loaded."""
-    guest_runs.set(False)
-    cr3 = xen_cr3.get()
+    with atomic("the guest enters Xen: reads xen_cr3"):
+        guest_runs.set(False)
+        cr3 = xen_cr3.get()
     if cr3 != 0:
         use_pv_cr3.set(False)
         write_cr3(cr3)
@@ -106,9 +138,12 @@ def restore_all_guest() -> None:
     """The exit to the guest, with interrupts off: renew the copy of the root table, load it."""
     changed = root_pgt_changed.get()
     if changed:
-        root_pgt_changed.set(False)
-        root_pgt_of.set(guest_mode.get())
-    xen_cr3.set(arch_cr3(guest_mode.get()))
+        with atomic("root_pgt_changed := no, copies the guest's root table into this CPU's root_pgt"):
+            root_pgt_changed.set(False)
+            root_pgt_of.set(guest_mode.get())
+            root_pgt_of_new_root.set(on_new_root.get())
+    with atomic("xen_cr3 := v->arch.cr3"):
+        xen_cr3.set(arch_cr3(guest_mode.get(), on_new_root.get()))
     use_pv_cr3.set(True)
     write_cr3(pv_cr3.get())
     guest_runs.set(True)
@@ -134,28 +169,28 @@ def nmi() -> None:
 
 @procedure
 def run_cpu() -> None:
-    """Xen serves the guest, perhaps changes its mode, and lets it run until it is entered again."""
+    """The guest enters Xen, which serves it, perhaps changes its mode, and lets it run again. No step depends on IF."""
     while True:
-        local_irq_enable()
+        entry_from_guest()
         if choose(bool):
             toggle_guest_mode()
-        local_irq_disable()
         restore_all_guest()
-        entry_from_guest()
 
 
 @procedure
 def start() -> None:
-    """In Xen, on the tables of a vCPU in kernel mode, nothing private cached under the guest's tags."""
+    """A vCPU runs in kernel mode on the copy of its root table, nothing cached yet."""
     x86.CR0.set(x86.X86_CR0_PG)
-    x86.CR3.set(KERNEL_ROOT | PCID_PV_PRIV)
+    x86.CR3.set((ROOT_PGT | get_pcid_bits(Mode.kernel, not EXIT_KEEPS_PCID)) & ~x86.X86_CR3_NOFLUSH)
     if pcid:
         x86.CR4.set(x86.X86_CR4_PAE | x86.X86_CR4_PCIDE)
     else:
         x86.CR4.set(x86.X86_CR4_PAE)
     guest_mode.set(Mode.kernel)
+    guest_runs.set(True)
+    xen_cr3.set(arch_cr3(Mode.kernel, False))
     pv_cr3.set(ROOT_PGT | get_pcid_bits(Mode.kernel, not EXIT_KEEPS_PCID))
-    root_pgt_changed.set(True)
+    use_pv_cr3.set(True)
 
 
 _VIEW, _PAGE = var("entry.view", enum_type(View)), var("entry.page", enum_type(Page))
@@ -169,25 +204,35 @@ _COPIES = _is(_VIEW, View.copy_of_kernel, View.copy_of_user)
 _OF_KERNEL = _is(_VIEW, View.kernel, View.copy_of_kernel)
 _WALK = ite(
     _COPIES,
-    and_(eq(x86.ROOT_ADDRESS, ROOT_PGT), eq(eq(root_pgt_of.expr, Mode.kernel), _OF_KERNEL)),
+    and_(eq(x86.ROOT_ADDRESS, ROOT_PGT), not_(root_pgt_of_new_root.expr), eq(eq(root_pgt_of.expr, Mode.kernel), _OF_KERNEL)),
     or_(and_(_OF_KERNEL, eq(x86.ROOT_ADDRESS, KERNEL_ROOT)), and_(not_(_OF_KERNEL), eq(x86.ROOT_ADDRESS, USER_ROOT))),
 )
 
 
 def _describe(entry: Mapping[str, int]) -> str:
-    page = {Page.private: "a page of Xen's private memory", Page.visible: "a page of Xen's entry code", Page.user: "a guest user page", Page.kernel: "a guest kernel page"}
+    page = {
+        Page.private: "a page of Xen's private memory",
+        Page.visible: "a page of Xen's entry code",
+        Page.user: "a guest user page",
+        Page.kernel: "a guest kernel page",
+        Page.linear: "the linear map",
+    }
     view = list(View)[entry["entry.view"]]
     where = f"the per-CPU {view.name.replace('_', ' ')} root" if view.name.startswith("copy") else f"the guest's own {view.name} root"
     return f"{page[list(Page)[entry['entry.page']]]} walked from {where}, PCID {entry['entry.tag']}"
 
 
 def _show_cr3(value: int) -> str:
-    names = {KERNEL_ROOT: "guest kernel root", USER_ROOT: "guest user root", ROOT_PGT: "per-CPU root copy", 0: "none"}
+    names = {KERNEL_ROOT: "guest kernel root", USER_ROOT: "guest user root", NEW_KERNEL_ROOT: "new guest kernel root", NEW_USER_ROOT: "new guest user root", ROOT_PGT: "per-CPU root copy"}
     noflush = ", NOFLUSH" if value & x86.X86_CR3_NOFLUSH else ""
     return f"{names.get(value & x86.X86_CR3_ADDR_MASK, hex(value))}, PCID {value & x86.X86_CR3_PCID_MASK}{noflush}" if value else "0"
 
 
-CLEAN = {"xpti-separation": "proved", "no-fault": "proved"}
+_USER_MODE = or_(eq(x86.ROOT_ADDRESS, USER_ROOT), eq(x86.ROOT_ADDRESS, NEW_USER_ROOT))
+_ON_NEW_ROOT = or_(
+    eq(x86.ROOT_ADDRESS, NEW_KERNEL_ROOT), eq(x86.ROOT_ADDRESS, NEW_USER_ROOT), and_(eq(x86.ROOT_ADDRESS, ROOT_PGT), root_pgt_of_new_root.expr)
+)  # fmt: skip
+CLEAN = {"xpti-separation": "proved", "toggle": "proved", "no-fault": "proved"}
 xpti = Model(
     name="xen/xpti",
     title="XPTI: entry from the guest, exit to it, NMIs in between",
@@ -204,13 +249,24 @@ xpti = Model(
         initial=FALSE,
         describe=_describe,
     ),
-    cases=(pcid,),
-    meanings={"usable": x86.USABLE, "guest_runs": guest_runs.expr, "visible_to_guest": not_(eq(_PAGE, Page.private))},
-    flags={EXIT_KEEPS_PCID: False, NMI_KEEPS_XEN_CR3: False},
+    cases=(pcid, shadow),
+    meanings={
+        "usable": x86.USABLE,
+        "guest_runs": guest_runs.expr,
+        "visible_to_guest": not_(eq(_PAGE, Page.private)),
+        "shared": eq(_PAGE, Page.visible),
+        "current_space": TRUE,
+        "kernel_page_in_user_mode": and_(eq(_PAGE, Page.kernel), _USER_MODE),
+        "older_instance": and_(eq(_PAGE, Page.linear), _ON_NEW_ROOT),
+    },
+    flags={EXIT_KEEPS_PCID: False, PV_CR3_NOFLUSH_SHADOW: False, NMI_KEEPS_XEN_CR3: False},
     notation=replace(x86.NOTATION, values={**x86.NOTATION.values, **dict.fromkeys(("cr3", "xen_cr3", "pv_cr3", "MOV to CR3.value", "write xen_cr3.value", "write pv_cr3.value"), _show_cr3)}),
     variants={
         "exit-keeps-pcid": Variant(
             "pv_cr3 without the XPTI bit, and NOFLUSH", {EXIT_KEEPS_PCID: True}, expected={**CLEAN, "xpti-separation": "violated"}, source="[PATCH v5 7/7], get_pcid_bits(v, true), mutated"
+        ),
+        "pv-cr3-noflush-shadow": Variant(
+            "in shadow mode pv_cr3 keeps NOFLUSH", {PV_CR3_NOFLUSH_SHADOW: True}, expected={**CLEAN, "toggle": "violated"}, source="xen 5c81d260c2, before 329b00e4d4 (XSA-294)"
         ),
         "nmi-keeps-xen-cr3": Variant(
             "an NMI returns without loading pv_cr3 again", {NMI_KEEPS_XEN_CR3: True}, expected={**CLEAN, "xpti-separation": "violated"}, source="x86-tlb.md 6, N-3; restore_all_xen, mutated"
@@ -220,7 +276,7 @@ xpti = Model(
     expected_source="properties.md 1 and 4",
     about=tuple(CLEAN),
     assumptions=(
-        "one vCPU stays on the CPU: what a switch of vCPUs leaves is xen/flush-once's matter",
+        "one CPU, since no other one touches what the paths keep (who changes a root table is xen/root-copy's matter); one vCPU stays on it: what a switch of vCPUs leaves is xen/flush-once's matter",
         "global pages are off for XPTI domains; rights in a cached entry do not stop a speculative read, so that existence is what counts",
         "NMIs do not nest (x86-tlb.md 6, N-4); #MC on top of an NMI is left out",
     ),

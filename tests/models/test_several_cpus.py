@@ -13,6 +13,7 @@ import pytest
 
 from tlbcheck.check import verify
 from tlbcheck.engines.run import ModelResult
+from tlbcheck.errors import InputError
 from tlbcheck.library import find_models
 
 MODELS = (
@@ -26,25 +27,30 @@ MODELS = (
     "xen/dirty-mask",
     "xen/xpti",
     "xen/root-copy",
+    "xen/linear-map",
     "xen/cr3-values",
 )
 # Fault, what it violates at least, and operations or summaries that its shortest run must show in this order.
 STORIES = {
-    "linux/riscv-asid@leaves-mask": ("frame-isolation", ["mapped := no", "leave_task", "mm_cpumask := no", "frame_is_the_tasks := no", "run_task"]),
+    "linux/riscv-asid@leaves-mask": ("frame-isolation", ["leave_task", "mm_cpumask := no", "mapped := no", "reads mm_cpumask", "frame_is_the_tasks := no"]),
     "linux/svm-asid@migration-keeps-generation": ("frame-isolation", ["new_asid()", "VMRUN", "new_asid()", "VMRUN", "svm_vcpu_load()", "VMRUN"]),
-    "linux/deferred-flush@no-pending-mark": ("stale-use", ["pte_present := no", "page_table_lock := no", "munmap", "reads pte_present", "page_table_lock := no"]),
+    "linux/deferred-flush@no-pending-mark": ("stale-use", ["pte_present := no", "page_table_lock := no", "munmap", "reads pte_present", "without a flush"]),
     "xen/local-flush@flush-keeps-globals": ("flush-all", ["ticks", "INVPCID type 3"]),
     "xen/local-flush@flush-skips-xpti-pcids": ("flush-page", ["of PCID 0", "of PCID 1"]),
     "xen/local-flush@noncanonical-invpcid": ("no-fault", ["non-canonical", "INVPCID type 0"]),
-    "xen/toggle@toggle-noflush-shadow": ("toggle", ["NOFLUSH", "shadow root", "NOFLUSH"]),
-    "xen/toggle@user-same-pcid": ("toggle", ["user root, PCID 0, NOFLUSH"]),
+    "xen/toggle@toggle-noflush-shadow": ("toggle", ["user root, PCID 1, NOFLUSH", "a new shadow", "another kernel root of the guest, PCID 0, NOFLUSH"]),
+    "xen/toggle@user-same-pcid": ("toggle", ["guest's user root, PCID 0, NOFLUSH"]),
     "xen/shootdown@skip-without-switch": ("shootdown", ["invalidate_interrupt starts", "reads flush_flags", "kept lazily", "in_flush_cpumask := no"]),
     "xen/shootdown@wait-irqs-off": ("shootdown-completes", ["saves IF and disables", "saves IF and disables", "takes flush_lock", "interrupts them", "looks whether"]),
     "xen/dirty-mask@mask-cleared-early": ("dirty-mask", ["in_dirty_cpumask := yes", "loads the other page tables", "in_dirty_cpumask := no", "dirty mask"]),
-    "xen/dirty-mask@efi-lazy-sync": ("no-fault", ["reads CR3", "interrupt: invalidate_interrupt", "in_dirty_cpumask := no", "efi_rs_leave", "loads the other page tables"]),
+    "xen/dirty-mask@efi-lazy-sync": ("no-fault", ["saves CR3", "interrupt: invalidate_interrupt", "cr3 := idle", "in_dirty_cpumask := no", "cr3 := the firmware's", "cr3 := observed"]),
     "xen/xpti@exit-keeps-pcid": ("xpti-separation", ["per-CPU root copy, PCID 0, NOFLUSH", "guest_runs := yes"]),
-    "xen/xpti@nmi-keeps-xen-cr3": ("xpti-separation", ["per-CPU root copy", "interrupt: nmi", "guest kernel root", "guest_runs := yes"]),
-    "xen/root-copy@root-copy-stale": ("root-copy", ["copies the guest's root table", "changes an entry", "root_pgt_changed := yes", "reads root_pgt_changed"]),
+    "xen/xpti@nmi-keeps-xen-cr3": ("xpti-separation", ["interrupt: nmi", "writes CR3 := guest kernel root", "guest_runs := yes"]),
+    "xen/root-copy@root-copy-stale": ("root-copy", ["takes the lower table out", "no CPU is left in the mask", "reads root_pgt_changed", "its copy root_pgt"]),
+    "xen/root-copy@reused-before-flush": ("page-walk-safety", ["takes the lower table out", "nothing refers to the lower table", "another use"]),
+    "xen/xpti@pv-cr3-noflush-shadow": ("toggle", ["user root, PCID 1", "to_new_root = yes", "new guest kernel root, PCID 0", "per-CPU root copy, PCID 2, NOFLUSH"]),
+    "xen/linear-map@linear-not-flushed": ("linear-access", ["leads to the other L2 table", "through the linear map"]),
+    "xen/linear-map@linear-flushed-here": ("linear-access", ["leads to the other L2 table", "INVPCID type 2", "through the linear map"]),
     "xen/cr3-values@debug-unmasked": ("cr3-address", ["NOFLUSH for the address"]),
     "xen/cr3-values@dom0-unmasked": ("no-fault", ["writes CR3"]),
 }
@@ -74,13 +80,14 @@ def test_every_variant_declares_what_it_violates_and_every_model_has_a_fault(nam
 @pytest.mark.parametrize("name", STORIES)
 def test_the_fault_is_found_and_told(name: str) -> None:
     from tlbcheck.report.result import model_json
+    from tlbcheck.report.story import what
 
     judged, expected = STORIES[name]
     # A shootdown model is asked for all its properties: one of them needs the graph, which is then kept for the others.
     result = explicit(name) if name.startswith("xen/shootdown") else explicit(name, judged)
     assert result[judged].verdict == result.model.expected[judged] == "violated"
     entry = next(e for e in model_json(result) if e["property"] == judged)
-    told = [f"{s['actor']} {s['procedures'][0] if s['procedures'] else ''} {s['text']}" for s in entry["violations"][0]["steps"]]
+    told = [f"{s['actor']} {s['procedures'][0] if s['procedures'] else ''} {what(s)}" for s in entry["violations"][0]["steps"]]
     position = 0
     for words in expected:
         found = next((i for i in range(position, len(told)) if words in told[i]), None)
@@ -100,11 +107,32 @@ def test_the_mask_in_the_map_cache_is_not_needed() -> None:
     assert {r.verdict for r in result.results} == {"proved"}
 
 
-def test_three_cpus() -> None:
-    """The number of CPUs is an option of the model."""
-    result = explicit("linux/riscv-asid:cpus=3")
+def test_entries_that_depend_on_each_other_are_searched_as_they_are_too() -> None:
+    """The linear map is walked through a cached L3 entry: two tracked entries and the literal caches come to the same run."""
+    for name, depth in (("xen/linear-map@linear-not-flushed", 2), ("xen/linear-map@linear-flushed-here", 3)):
+        result = verify(name, engines=("explicit", "full", "sets"), cases=False)["linear-access"]
+        assert {e: said["depth"] for e, said in result.engines.items() if e != "recheck"} == dict.fromkeys(("explicit", "full", "sets"), depth)
+
+
+@pytest.mark.parametrize("name", ["linux/riscv-asid", "linux/svm-asid"])
+def test_three_cpus(name: str) -> None:
+    """The number of CPUs is an option of the models in which CPUs act on each other; those of one CPU say that they have none."""
+    result = explicit(f"{name}:cpus=3")
     assert result.model.cpus == 3
     assert {r.verdict for r in result.results} == {"proved"}
+
+
+def test_where_the_number_of_cpus_means_nothing() -> None:
+    with pytest.raises(InputError, match="xen/toggle has no number 'cpus'"):
+        find_models("xen/toggle:cpus=2")
+
+
+def test_the_width_of_the_flush_clock() -> None:
+    """A wider clock has the narrower ones in it. With one bit it always says 1, everybody is always flushed, and a faulty wrap hides: that is too small."""
+    assert [find_models(f"xen/flush-clock:bits={n}")[0].cases[0].domain for n in (1, 3)] == [(1,), (1, 3, 7)]
+    assert {r.verdict for r in explicit("xen/flush-clock:bits=1@wrap-without-flush").results} == {"proved"}
+    with pytest.raises(InputError, match="bits=5 is too much"):
+        find_models("xen/flush-clock:bits=5")
 
 
 def test_a_lasso_goes_on_for_ever() -> None:
