@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tlbcheck import __version__
+from tlbcheck.collecting import paused
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.report.escape import visible
 from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, status, verdict
@@ -171,7 +172,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
 @click.option("--max-memory", type=click.IntRange(16), metavar="MIB", help="Memory for a search, and for a solver (default: 8192).")
 @click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop a search after so many states, with verdict unknown.")
-@click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="Let engine full keep one of several states that differ in the order of interchangeable CPUs only.")
+@click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="In large searches keep one of the states that differ only in names (CPUs, pages, tags) that no rule tells apart.")
 @_OUTPUTS
 @_FULL
 @_ENGINE
@@ -219,12 +220,12 @@ def verify(
         "symmetry": symmetry,
         **({"confirming": _BRIEFLY} if expect else {}),
     }
-    jobs_ = [(m, property_names, every_case, not expect, recheck, depth, processor, limits, engines, certificates) for m in chosen]
+    jobs_ = [(m, property_names, every_case, not expect, recheck, depth, processor, limits, engines, certificates, as_json or bool(outputs)) for m in chosen]
     results: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
     statuses = []
-    for m, (entries, known, error) in zip(chosen, _each(jobs_, jobs), strict=True):
+    for m, (entries, known, error) in _settled(chosen, jobs_, jobs):
         if error is not None:
             _clear_progress()
             kind, message = error
@@ -271,9 +272,27 @@ def _each(jobs: list[Any], workers: int) -> Iterator[_Checked]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
+    import tlbcheck.engines.run  # noqa: F401 (loaded once, before there are processes)
+
     _JOBS[:] = jobs
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("fork")) as pool:
         yield from pool.map(_check_number, range(len(jobs)))
+
+
+def _settled(chosen: Sequence[Model], jobs: list[Any], workers: int) -> Iterator[tuple[Model, _Checked]]:
+    """What became of each model, in the order of ``chosen``, with what it relies on held against what others show."""
+    from tlbcheck.reliance import ranked, settle
+
+    order = ranked(chosen)
+    checked: dict[int, _Checked] = {}
+    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    waiting = list(range(len(chosen)))
+    for i, found in zip(order, _each([jobs[i] for i in order], workers), strict=True):
+        settle(found[0], shown, (m.name for m in chosen))
+        shown |= {(e["model"], e["property"]): e for e in found[0]}
+        checked[i] = found
+        while waiting and waiting[0] in checked:
+            yield chosen[waiting[0]], checked[waiting.pop(0)]
 
 
 _JOBS: list[Any] = []
@@ -291,6 +310,7 @@ def _blame(*found: Any) -> Any:
     return blame_shown(*found)
 
 
+@paused()
 def _check_one(job: Any) -> _Checked:
     from dataclasses import replace
 
@@ -299,7 +319,7 @@ def _check_one(job: Any) -> _Checked:
     from tlbcheck.report.facts import model_facts
     from tlbcheck.report.result import model_json
 
-    model, property_names, every_case, told, recheck, depth, processor, limits, engines, certificates = job
+    model, property_names, every_case, told, recheck, depth, processor, limits, engines, certificates, drawn = job
     if processor:
         model = replace(model, profile=processor)
     try:
@@ -315,6 +335,7 @@ def _check_one(job: Any) -> _Checked:
             progress=_progress(model.name),
             packed_progress=_packed_progress(model.name),
             meanwhile=_blame if told else None,
+            certify=certificates is not None,
         )
         entries = model_json(result, every_case=every_case, blame=result.blame)
         if certificates is not None:
@@ -324,17 +345,18 @@ def _check_one(job: Any) -> _Checked:
     except InternalError as error:
         return [], {}, (INTERNAL, " ".join(str(error).split()))
     _clear_progress()
-    return entries, model_facts(result), None
+    return entries, model_facts(result, drawn=drawn), None
 
 
 def _certify(result: Any, entries: list[dict[str, Any]], folder: Path) -> None:
-    """Write the certificates of a model's proofs, and say in its entries where they are."""
+    """Write the certificates of a model's proofs, and say in its entries where they are: in ``certificate`` the first, in ``certificates`` all."""
     from tlbcheck.certificate.file import write
 
     for e in entries:
-        invariants = next((r.invariants for r in result.proofs if e["property"] in r.invariants), None)
-        if e["verdict"] == "proved" and not e["vacuous"] and invariants is not None:
-            e["certificate"] = str(write(folder, result.system, e["property"], invariants[e["property"]], e["scope"]))
+        if e["verdict"] == "proved" and not e["vacuous"]:
+            e["certificates"] = [str(path) for path in write(folder, result, e["property"])]
+            if e["certificates"]:
+                e["certificate"] = e["certificates"][0]
 
 
 def _print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dict[str, Any], expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
@@ -365,8 +387,10 @@ def _print_model(name: str, title: str, entries: list[dict[str, Any]], facts: di
 def _print_proofs(entries: list[dict[str, Any]], invariant: bool) -> None:
     """Where the certificates are, and what the proofs rest on if asked for."""
     for e in entries:
-        if e.get("certificate"):
-            click.echo(f"  {e['property']}: certificate {visible(e['certificate'])}")
+        for path in e.get("certificates", ()):
+            click.echo(f"  {e['property']}: certificate {visible(path)}")
+        if e.get("certificates") == []:
+            click.echo(f"  {e['property']}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found")
         if invariant and e.get("invariant"):
             click.echo(f"  {e['property']} holds because in every reachable state")
             for sentence in e["invariant"]:
@@ -411,7 +435,8 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
     found = find_models(name, reading)
     if len(found) != 1:
         raise InputError(f"{name} defines {len(found)} models", hint="name one of them: " + ", ".join(m.name for m in found))
-    rows = matrix(found[0], find_properties(["missing-flush"])[0])
+    question = find_properties(["missing-flush"])[0]
+    rows = matrix(found[0], question)
     missing = 32 - len(rows)
     note = f"{missing} of 32 rows are missing: their contexts cannot be reached in this version" if missing else ""
     if not as_json:
@@ -423,7 +448,7 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
     if as_json or outputs:
         from tlbcheck.report.result import document
 
-        _write(document("matrix", model=found[0].name, title=found[0].title, rows=[r.as_json() for r in rows], note=note), outputs, as_json)
+        _write(document("matrix", model=found[0].name, title=found[0].title, rows=[r.as_json() for r in rows], note=note, clauses=dict(question.clauses)), outputs, as_json)
     raise SystemExit(VIOLATED if any(r.verdict != "clean" for r in rows) else OK)
 
 
@@ -460,7 +485,7 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
     text, file = (text_in(sys.stdin.buffer, STDIN), STDIN) if str(mail) == "-" else (read_text(mail), str(mail))
 
     def checked(model: Model) -> ModelResult:
-        return check(model, find_properties(None, model), engines=engines or ENGINES, limits=Limits(seconds=timeout))
+        return check(model, find_properties(None, model), engines=engines or ENGINES, limits=Limits(seconds=timeout, threads=os.cpu_count() or 1))
 
     found = review_patch(text, file, reading, checked, Tree(tree, rev) if tree else None)
     made = review_json(found, text)
@@ -474,17 +499,19 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
 
 @cli.command("list", epilog="Example: tlbcheck list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON on standard output.")
-def list_command(as_json: bool) -> None:
-    """The models with their variants, and the properties."""
+@_OUTPUTS
+def list_command(as_json: bool, outputs: tuple[Path, ...]) -> None:
+    """The models with their variants, and the properties; as a page with -o library.html."""
     from tlbcheck.library import models, properties
+    from tlbcheck.report.outputs import check
 
+    check(outputs, "list")
     found = models()
-    if as_json:
-        from tlbcheck.report.outputs import to_json
-        from tlbcheck.report.result import document
+    if as_json or outputs:
+        from tlbcheck.report.catalogue import catalogue
 
-        listed = [{"model": m.name, "title": m.title, "source": m.source, "expected": dict(m.expected), "variants": {n: v.doc for n, v in m.variants.items()}} for m in found.values()]
-        click.echo(to_json(document("list", models=listed, properties={p.name: p.title for p in properties().values()})), nl=False)
+        _write(catalogue(found.values(), properties().values()), outputs, as_json)
+    if as_json:
         return
     for m in found.values():
         click.echo(f"{m.name:<22} {m.title}  [{m.source}]")
@@ -579,19 +606,22 @@ def export_command(reading: Reading, name: str, property_name: str, output: Path
 def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
     """Run the violations of a JSON result again, by code that no engine shares; make reports of it.
 
+    FILE is what --json of verify, review, matrix or list printed; only the first two have runs.
+
     Exit status 1 if a violation is confirmed, 0 if the file has none, 2 if it is broken or edited.
     """
     from tlbcheck.report.outputs import check
-    from tlbcheck.report.reread import load, replay_document
+    from tlbcheck.report.reread import load, replay_document, reports
     from tlbcheck.report.story import render
 
-    check(outputs, "verify")
     document = load(file)
+    check(outputs, document["command"])
     confirmed = replay_document(document, file)
     for i, (model, name, violation) in enumerate(confirmed):
         click.echo(("\n" if i else "") + visible(render(model, name, violation)))
-    click.echo(f"\n{len(confirmed)} violation(s) confirmed" if confirmed else "no violation in this file")
-    _write(document, outputs, as_json=False)
+    click.echo(f"\n{len(confirmed)} violation(s) confirmed" if confirmed else "no run in this file to replay")
+    for said in reports(document, file, outputs):
+        click.echo(visible(said), err=True)
     raise SystemExit(VIOLATED if confirmed else OK)
 
 

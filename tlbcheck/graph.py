@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlbcheck.engines.compile import State
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.trace import Trace, Violation
 from tlbcheck.errors import InputError
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     import networkx
 
 FORMATS = {".graphml": "GraphML", ".dot": "DOT", ".gv": "DOT", ".json": "node-link JSON", ".svg": "SVG"}
+_BRIEF = 28
+"""Characters of an edge's label that come from a sentence."""
 SMALL = 40
 """Control states that a drawing shows one by one; above, it shows positions in procedures."""
 
@@ -88,11 +93,12 @@ _Picture = tuple[list[dict[str, Any]], list[list[Any]], Callable[[Trace], list[l
 
 def _every_state(search: Tracked) -> _Picture:
     bad, steps = _violated(search), search.system.steps
-    nodes = [
-        {"label": f"state {number}", "detail": _label(values), "start": s in search.starts, "violates": sorted(bad.get(number, ()))}
-        for (s, number), values in zip(search.order.items(), _values(search), strict=True)
-    ]
-    edges = sorted({(search.order[s], search.order[t], steps[index].action) for s, found in search.edges.items() for index, _, t in found})
+    leaving: dict[State, set[Step]] = {s: {steps[index] for index, _, _ in found} for s, found in search.edges.items()}
+    nodes = []
+    for (s, number), values in zip(search.order.items(), _values(search), strict=True):
+        detail = _label({n: v for n, v in values.items() if not n.endswith(".pc")})
+        nodes.append({"label": _standing(search, leaving.get(s, set())), "detail": detail, "start": s in search.starts, "violates": sorted(bad.get(number, ()))})
+    edges = sorted({(search.order[s], search.order[t], _named(steps[index])) for s, found in search.edges.items() for index, _, t in found})
     variables = search.compiled.variables
 
     def path(trace: Trace) -> list[list[int]]:
@@ -121,13 +127,19 @@ def _by_position(search: Tracked) -> _Picture:
 
     names = [v.name for v in search.system.control if v.name.endswith(".pc")]
     at = [search.compiled.position[n] for n in names]
-    edges: dict[tuple[int, int, str], None] = {}
+    where = [search.compiled.position.get(f"cpu{step.cpu}.{step.level}.pc") for step in steps]
+    # Few pairs of positions in many states, in the order in which they come up.
+    moves: dict[tuple[int, int, int], None] = {}
     for s, found in search.edges.items():
-        before = {n: int(s[i]) for n, i in zip(names, at, strict=True)}
         for index, _, t in found:
-            a, b = ends(steps[index], before, {n: int(t[i]) for n, i in zip(names, at, strict=True)})
-            left_by[a].add(steps[index])
-            edges[a, b, steps[index].action] = None
+            i = where[index]
+            moves[(index, 0, 0) if i is None else (index, s[i], t[i])] = None
+    edges: dict[tuple[int, int, str], None] = {}
+    for index, before, after in moves:
+        step = steps[index]
+        a, b = node(step.level, int(before)), node(step.level, int(after))
+        left_by[a].add(step)
+        edges[a, b, _named(step)] = None
     for (name, _, _), (_, source, _, _, taken, _, t) in search.found.items():
         if source is not None and taken is not None:
             bad.setdefault(ends(steps[taken], search.values(source), search.values(t))[1], set()).add(name)
@@ -137,13 +149,31 @@ def _by_position(search: Tracked) -> _Picture:
     nodes = []
     for ((level, pc), n), leaving in zip(numbers.items(), left_by, strict=True):
         label = _where(leaving, roots.get(level, level)) if pc else f"no {level} here"
-        nodes.append({"label": label, "detail": level, "start": n in starts, "violates": sorted(bad.get(n, ()))})
+        nodes.append({"label": label, "detail": "" if level == "task" else level, "start": n in starts, "violates": sorted(bad.get(n, ()))})
 
     def path(trace: Trace) -> list[list[int]]:
         passed = [trace.initial, *(s.after for s in trace.steps)]
         return [ends(s.step, before.control, s.after.control) for s, before in zip(trace.steps, passed, strict=False)]
 
     return nodes, [list(e) for e in sorted(edges)], path
+
+
+def _named(step: Step) -> str:
+    """An edge's label: the operation, or the beginning of what an atomic block says it does."""
+    return step.action if step.action != "atomic" else textwrap.shorten(re.split("[.:;(]", step.text)[0], _BRIEF, placeholder="…")
+
+
+def _standing(search: Tracked, leaving: set[Step]) -> str:
+    """A state by where each activation that can go on stands, the environment aside."""
+    several = search.system.model.cpus > 1
+    by_activation: dict[tuple[int, str], set[Step]] = {}
+    for s in leaving:
+        if s.cpu is not None:
+            by_activation.setdefault((s.cpu, s.level), set()).add(s)
+    model = search.system.model
+    roots = {"task": model.task.name} if model.task else {}
+    parts = [f"{f'CPU{cpu} ' if several else ''}{_where(mine, roots.get(level, level))}" for (cpu, level), mine in sorted(by_activation.items())]
+    return "; ".join(parts) or "the end"
 
 
 def _where(leaving: set[Step], root: str) -> str:

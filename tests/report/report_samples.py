@@ -57,7 +57,7 @@ def entry(model: str, name: str, verdict: str = "proved", violations: Sequence[J
     }
 
 
-def violation(steps: Sequence[Json], *, shown: Mapping[str, str], tracked: Json | None = None, cached: bool = False, blame: Json | None = None, summary: str = "a stale entry is used") -> Json:
+def violation(steps: Sequence[Json], *, shown: Mapping[str, str], caches: Json | None = None, blame: Json | None = None, summary: str = "a stale entry is used") -> Json:
     """A violation by ``steps`` of a model whose variables start as ``shown``."""
     return {
         "depth": len(steps),
@@ -70,12 +70,14 @@ def violation(steps: Sequence[Json], *, shown: Mapping[str, str], tracked: Json 
             "chosen": [],
             "variables": dict.fromkeys(shown, 0),
             "shown": dict(shown),
-            "cached": cached,
-            "cached_on": [0] if cached else [],
-            "on": {"0": None} if cached else {},
-            "cells": [],
+            "cached": False,
+            "cached_on": [],
+            "on": {},
         },
-        "tracked": tracked,
+        "tracked": None,
+        "caches": caches,
+        "since": None,
+        "rests_on": [],
         "loop": None,
         "steps": list(steps),
     }
@@ -106,37 +108,45 @@ def facts(**more: Any) -> Json:
 
 
 def many_cpus(cpus: int = 4, length: int = 200) -> Json:
-    """A long run on several CPUs with everything that their TLBs hold at each step (the full representation)."""
+    """A long run on several CPUs with what their TLBs hold at each step; the entry of tag 0 and the first page is watched."""
     chance = random.Random(4)
-    held: dict[tuple[int, int, str, str], int | None] = {}
-    steps = []
+    entries = [(t, p) for t in TAGS for p in PAGES]
+    held: dict[tuple[int, int], bool] = {}
+    frame = "old"
+    steps, changes = [], []
     for i in range(1, length + 1):
         cpu = chance.randrange(cpus)
         after: dict[str, list[Any]] = {}
+        now = held
         match chance.randrange(5):
             case 0:
                 frame = "new" if i % 2 else "old"
                 after["pte"] = [i % 2, frame]
                 text, line, actor = f"writes pte := {frame}", 12, "flush_range"
-                held = {k: None if k[3] == frame else since or i for k, since in held.items()}
+                now = dict.fromkeys(held, frame == "new")
             case 1:
                 text, line, actor = "INVLPG data", 22, "flush_ipi"
-                held = {k: since for k, since in held.items() if k[0] != cpu}
+                now = {k: stale for k, stale in held.items() if k[0] != cpu}
             case 2:
                 after[f"cpu{cpu}.cr3"] = [4096 * i, f"root {i}, PCID {i % 2}"]
                 text, line, actor = f"writes CR3 := root {i}, PCID {i % 2}", 14, "flush_range"
             case 3:
-                held.setdefault((cpu, chance.choice(TAGS), chance.choice(PAGES), "old"), None)
+                now = {(cpu, chance.randrange(len(entries))): frame == "new", **held}
                 text, line, actor = "reads the page", 23, "flush_ipi"
             case _:
                 after[f"cpu{cpu}.if"] = [i % 2, str(bool(i % 2))]
                 text, line, actor = f"restores IF := {'yes' if i % 2 else 'no'}", 13, "flush_range"
-        cells = [{"cpu": c, "shown": {"tag": t, "global": t == 1, "page": p, "frame": f}, "stale_since": since} for (c, t, p, f), since in sorted(held.items())]
-        steps.append(step(cpu, actor, text, line, after=after, level="irq" if actor == "flush_ipi" else "task", cells=cells))
+        made: list[list[Any]] = [[*k, "dropped"] for k in held if k not in now] + [[*k, "filled"] for k in now if k not in held]
+        made += [[*k, "stale" if stale else "valid"] for k, stale in now.items() if stale is not held.get(k, False)]
+        changes.append(made)
+        held = now
+        steps.append(step(cpu, actor, text, line, after=after, level="irq" if actor == "flush_ipi" else "task"))
+    told = [{"text": f"page {p} by tag {t} at its old frame", "shown": {"tag": t, "global": t == 1, "page": p, "frame": "old"}} for t, p in entries]
     shown = {"pte": "old", "mask": "0", **{f"cpu{c}.{r}": x for c in range(cpus) for r, x in (("cr3", "root 0, PCID 0"), ("cr4", "PCIDE|SMEP"), ("if", "True"))}}
     found = violation(
         steps,
         shown=shown,
+        caches={"entries": told, "about": [0], "start": [], "steps": changes},
         blame={
             "kind": "missing",
             "operation": "INVLPG",
@@ -174,22 +184,22 @@ def review(lines: str = _MAIL) -> Json:
     for n, text in enumerate(lines.splitlines(), 1):
         body = body or text.startswith("@@")
         numbered.append({"n": n, "text": text, "kind": "other" if not body or text.startswith("@@") else kinds.get(text[:1], "comment")})
-    tracked = {"fields": {}, "shown": {"tag": 0, "global": False, "page": "data", "frame": "old"}, "text": "the data page at its old frame", "about": True}
+    watched = {"text": "the data page at its old frame", "shown": {"tag": 0, "global": False, "page": "data", "frame": "old"}}
     file = "0001-flush-less.patch"
     steps = [
-        step(0, "flush_range", "writes pte := new", 10, file=file, after={"pte": [1, "new"]}, entry={"cached": True, "event": None, "stale_since": 1, "on": {"0": 1}}),
-        step(0, "flush_range", "sends IPIs to the other CPUs", 12, file=file, entry={"cached": True, "event": None, "stale_since": 1, "on": {"0": 1}}),
-        step(0, "flush_range", "reads the page", 14, file=file, entry={"cached": True, "event": None, "stale_since": 1, "on": {"0": 1}}),
+        step(0, "flush_range", "writes pte := new", 10, file=file, after={"pte": [1, "new"]}),
+        step(0, "flush_range", "sends IPIs to the other CPUs", 12, file=file),
+        step(0, "flush_range", "reads the page", 14, file=file),
     ]
-    found = violation(steps, shown={"pte": "old", "cpu0.cr3": "root 0, PCID 0"}, tracked=tracked, cached=True)
-    del found["initial"]["cells"]
+    caches = {"entries": [watched], "about": [0], "start": [[0, 0, "filled"]], "steps": [[[0, 0, "stale"]], [], []]}
+    found = violation(steps, shown={"pte": "old", "cpu0.cr3": "root 0, PCID 0"}, caches=caches)
     known = facts(cpus=1, procedures=[procedure("flush_range", 9, lines.splitlines()[8:15], file)])
     return document(
         "review",
-        patch={"subject": "[PATCH 1/2] x86: flush less", "author": "A Developer", "date": "", "file": file},
+        patch={"subject": "[PATCH 1/2] x86: flush less", "author": "A Developer", "date": "", "file": f"/elsewhere/{file}", "shown": file},
         lines=numbered,
         verdicts={"before": [entry(file, "shootdown")], "after": [entry(file, "shootdown", "violated", [found])]},
-        introduces=[{"property": "shootdown", "clause": "old", "text": "the local entry survives the shootdown", "cases": 1}],
+        introduces=[{"property": "shootdown", "clause": "old", "summary": "the local entry survives the shootdown", "cases": 1}],
         fixes=[],
         leaves=[],
         unseen=[{"line": 15, "file": file, "text": "the rest of flush_range"}],
@@ -202,7 +212,8 @@ def review(lines: str = _MAIL) -> Json:
                 "property": "shootdown",
                 "properties": ["shootdown"],
                 "clause": "old",
-                "summary": "this was the only invalidation on the CPU that changes the entry",
+                "summary": "line 11 of flush_range (invlpg();) was the only invalidation on the CPU that changes the entry",
+                "fault": "was the only invalidation on the CPU that changes the entry",
                 "harm": "a stale entry is used",
                 "fix": "keep invlpg() before send_ipis()",
                 "introduced": True,
@@ -234,12 +245,10 @@ def hostile() -> tuple[Json, Json, Json]:
             "source": [{"file": h, "line": 11, "column": 1}],
             "procedures": [h],
             "choices": {h: h},
-            "entry": {"cached": True, "event": "filled", "stale_since": 1, "on": {"0": 1}},
         }
     ]
-    tracked = {"fields": {}, "shown": {"tag": h, "page": h}, "text": h, "about": True}
-    found = violation(steps, shown={h: h}, tracked=tracked, summary=h, blame={"kind": "missing", "operation": h, "place": {"file": h, "line": 11, "column": 1}, "text": h})
-    del found["initial"]["cells"]
+    caches = {"entries": [{"text": h, "shown": {"tag": h, "page": h}}], "about": [0], "start": [], "steps": [[[0, 0, "filled"], [0, 0, "stale"]]]}
+    found = violation(steps, shown={h: h}, caches=caches, summary=h, blame={"kind": "missing", "operation": h, "place": {"file": h, "line": 11, "column": 1}, "text": h})
     graph = {
         "kind": "states",
         "states": 2,
@@ -263,7 +272,7 @@ def hostile() -> tuple[Json, Json, Json]:
     matrix = document("matrix", model=h, title=h, rows=[{"old": h, "new": h, "other_cr4": h, "steps": [h], "verdict": "fault", "detail": h}], note=h)
     reviewed = {
         **review(h),
-        "patch": {"subject": h, "author": h, "date": h, "file": h},
+        "patch": {"subject": h, "author": h, "date": h, "file": h, "shown": h},
         "findings": [
             {
                 "file": h,
@@ -274,6 +283,7 @@ def hostile() -> tuple[Json, Json, Json]:
                 "properties": [h],
                 "clause": h,
                 "summary": h,
+                "fault": h,
                 "harm": h,
                 "fix": h,
                 "introduced": False,
@@ -285,7 +295,7 @@ def hostile() -> tuple[Json, Json, Json]:
         ],
         "models": {"after": known[h]},
         "unseen": [{"line": 1, "file": h, "text": h}],
-        "introduces": [{"property": h, "clause": h, "text": h, "cases": 2}],
+        "introduces": [{"property": h, "clause": h, "summary": h, "cases": 2}],
         "assumptions": [h],
     }
     return verified, matrix, reviewed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
+import json
 import re
 from pathlib import Path
 
 import click
 import pytest
+from jsonschema import Draft7Validator
+from ruamel.yaml import YAML
 
 from tlbcheck.cli import cli
 from tlbcheck.report.outputs import ENDINGS, ending
@@ -33,6 +37,14 @@ def test_options_exist_and_endings_are_known(file: str) -> None:
         for flag, path in itertools.pairwise(words):
             if flag == "-o" and words[0] != "graph" and "." in path:
                 assert ending(Path(path.strip("'\"")))
+
+
+def test_the_workflow_is_one_by_the_published_schema() -> None:
+    """SchemaStore's schema of GitHub workflows, as the package check-jsonschema brings it."""
+    schema = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "github-workflows.json"
+    workflow = YAML(typ="safe").load((ROOT / "contrib" / "github-actions.yml").read_text())
+    assert [e.message for e in Draft7Validator(json.loads(schema.read_text())).iter_errors(workflow)] == []
+    assert set(workflow["jobs"]) == {"verify", "review"}
 
 
 def test_the_readme_has_every_ending() -> None:

@@ -17,9 +17,11 @@ from click.testing import CliRunner
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.command import Command
 from selenium.webdriver.remote.webelement import WebElement
 
 from tlbcheck.cli import cli
+from tlbcheck.report.caches import points
 from tlbcheck.report.html import build
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -41,11 +43,16 @@ def browser() -> Iterator[webdriver.Chrome]:
     driver.quit()
 
 
+def logged(browser: webdriver.Chrome, log: str) -> list[dict[str, Any]]:
+    """What was logged since this was last asked."""
+    return list(browser.execute(Command.GET_LOG, {"type": log})["value"])
+
+
 @pytest.fixture
 def opened(browser: webdriver.Chrome) -> Iterator[Open]:
     """Opens a page from disk; afterwards nothing was said on the console and nothing fetched from elsewhere."""
     for log in ("browser", "performance"):
-        browser.get_log(log)  # type: ignore[no-untyped-call]  # forget what came before
+        logged(browser, log)  # forget what came before
 
     def open_(page: Path) -> webdriver.Chrome:
         browser.get("about:blank")
@@ -53,8 +60,8 @@ def opened(browser: webdriver.Chrome) -> Iterator[Open]:
         return browser
 
     yield open_
-    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
-    sent = [json.loads(x["message"])["message"] for x in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    assert logged(browser, "browser") == []
+    sent = [json.loads(x["message"])["message"] for x in logged(browser, "performance")]
     urls = {m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"}
     assert {u for u in urls if not u.startswith(("file:", "data:", "about:"))} == set()
 
@@ -69,11 +76,12 @@ def run(*args: str) -> None:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind: real ones of the library, made ones for a review, four CPUs and hostile names."""
     folder = tmp_path_factory.mktemp("pages")
-    made = {name: folder / f"{name}.html" for name in ("violation", "library", "matrix")}
+    made = {name: folder / f"{name}.html" for name in ("violation", "library", "matrix", "list")}
     run("verify", "xen/pcid-v5", "--engine", "explicit", "-p", "missing-flush", "-p", "no-fault", "-o", str(made["violation"]))
     both = folder / "library.json"
     run("verify", "xen/before-pcid", "xen/before-pcid@cr4-not-restored", "--engine", "explicit", "-o", str(made["library"]), "-o", str(both))
     run("matrix", "xen/xsa-292", "-o", str(made["matrix"]))
+    run("list", "-o", str(made["list"]))
     library = json.loads(both.read_text())
     proof = {**library, "results": [e for e in library["results"] if e["model"] == "xen/before-pcid" and e["verdict"] == "proved"]}
     hostile = dict(zip(("hostile", "hostile-matrix", "hostile-review"), samples.hostile(), strict=True))
@@ -151,11 +159,12 @@ def test_the_tlb_turns_stale_with_the_step_at_which_it_became_so(opened: Open, p
     page = opened(pages["violation"])
     viewer = one(page, ".viewer")
     one(page, "#step-6 th a").click()
-    cells = many(viewer, ".grid td.cached")
-    assert [c.text for c in cells] == ["observed kernel"]
-    assert not many(viewer, ".grid td.stale")
+    watched = one(viewer, ".grid .watched")
+    assert watched.text == "observed kernel"
+    assert not many(viewer, ".grid .stale")
+    assert len(many(viewer, ".grid .cached")) == 5, "one root's pages, after an INVPCID of everything but global entries"
     keys(page, "j")
-    assert [c.text.splitlines() for c in many(viewer, ".grid td.stale")] == [["observed kernel", "stale since step 7"]]
+    assert one(viewer, ".grid .watched.stale").text.splitlines() == ["observed kernel", "stale since step 7"]
     assert "stale from here on" in one(viewer, ".now").text
 
 
@@ -223,6 +232,7 @@ def test_a_proof_says_what_holds_for_which_sizes_and_what_was_reached(opened: Op
     assert many(page, ".coverage .code .mark span")
     one(page, ".scope .drawing summary").click()
     assert len(many(page, ".scope .drawing .node")) > 10
+    assert {e.value_of_css_property("fill") for e in many(page, ".scope .drawing path:not(.head)")} == {"none"}
     assert not many(page, ".viewer")
 
 
@@ -259,6 +269,10 @@ def test_a_review_has_its_findings_at_the_lines_of_the_patch(opened: Open, pages
     assert "the only invalidation" in said
     assert "keep invlpg()" in said
     assert "Not seen: the rest of flush_range" in one(page, "tr.gap").text
+    folded = one(page, ".fold")
+    assert not one(folded, "code").is_displayed(), "the mail's text, of which nothing is said"
+    one(folded, "summary").send_keys(Keys.ENTER)
+    assert "A Developer" in folded.text
     one(page, ".finding a").click()
     keys(page, "k")
     assert current(page) == 2
@@ -274,13 +288,14 @@ def test_two_hundred_steps_on_four_cpus(opened: Open, pages: dict[str, Path]) ->
     assert len(many(page, ".grid")) == 4
     page.get(pages["many"].as_uri() + "#step-120")
     assert current(page) == 120
-    steps = samples.many_cpus()["results"][0]["violations"][0]["steps"]
-    assert len(many(page, ".grid td.cached > div")) == len(steps[119]["cells"])
-    assert one(page, "#step-120 td:has(.actor)").text.startswith("flush_range")
-    assert steps[119]["cpu"] == 2
-    stale = next(i for i, s in enumerate(steps, 1) if any(c["stale_since"] for c in s["cells"]))
-    page.get(pages["many"].as_uri() + f"#step-{stale}")
-    assert f"stale since step {steps[stale - 1]['cells'][0]['stale_since'] or stale}" in one(page, "[data-tlb]").text
+    violation = samples.many_cpus()["results"][0]["violations"][0]
+    steps = violation["steps"]
+    held = points(violation["caches"], 200)
+    assert len(many(page, ".grid .cached")) == len(held[120])
+    assert one(page, f"#step-120 td:nth-child({steps[119]['cpu'] + 2})").text.startswith(steps[119]["actor"])
+    number, since = next((i, c.stale_since) for i, cells in enumerate(held) for c in cells if c.stale_since and c.entry == 0)
+    page.get(pages["many"].as_uri() + f"#step-{number}")
+    assert f"stale since step {since}" in one(page, "[data-tlb]").text
 
 
 @pytest.mark.parametrize("name", ["hostile", "hostile-matrix", "hostile-review"])
@@ -295,7 +310,7 @@ def test_a_hostile_name_is_shown_and_not_run(opened: Open, pages: dict[str, Path
 # -- for everyone
 
 
-PAGES = ["violation", "proof", "library", "matrix", "review", "many"]
+PAGES = ["violation", "proof", "library", "matrix", "review", "many", "list"]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -18,6 +18,7 @@ import report_samples as samples
 from rich.console import Console
 
 from tlbcheck.report import terminal
+from tlbcheck.report.caches import points
 from tlbcheck.report.html import build
 from tlbcheck.report.lanes import lanes
 from tlbcheck.report.prose import paragraphs
@@ -130,9 +131,9 @@ def test_lanes_tell_the_life_of_an_entry_on_each_cpu() -> None:
     v = document["results"][0]["violations"][0]
     drawn = lanes(v, document["models"]["made/shootdown"]["variables"])
     assert drawn.cpus == 3
-    for row, s in zip(drawn.rows, v["steps"], strict=True):
+    for row, cells in zip(drawn.rows, points(v["caches"], 50)[1:], strict=True):
         for cpu in range(3):
-            held = [c["stale_since"] for c in s["cells"] if c["cpu"] == cpu]
+            held = [c.stale_since for c in cells if c.cpu == cpu and c.entry == 0]
             expected = None if not held else "stale" if any(x is not None for x in held) else "cached"
             assert row.life.get(cpu) == expected
     assert any(row.memory == ("pte := new",) for row in drawn.rows)

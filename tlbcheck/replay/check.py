@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlbcheck.lang.model import Model, Property
@@ -45,20 +45,21 @@ class ReplayError(Exception):
     """The story is not what happens; the message says where they part."""
 
 
-def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
+def replay(model: Model, properties: Sequence[Property], story: Story, *, others: bool = False, seen: Callable[[Run], None] | None = None) -> Run:
     """Run ``story`` and confirm its violation at the last step.
 
-    Raises ``ReplayError``.
+    ``others``: every entry is cached at the start besides the one that the story follows. ``seen``
+    looks at the run at the start and after each step. Raises ``ReplayError``.
     """
     run = Run(model, properties, story.case)
-    content = {c: [story.tracked] for c in story.tracked_at_start if story.tracked is not None}
-    if story.everything:
-        content = dict.fromkeys(range(model.cpus), run.universe)
+    content = {c: [e for e in run.universe if _at_start(story, c, e, others=others)] for c in range(model.cpus)}
     try:
         run.start(story.start_choices, content)
     except (Blocked, WrongChoice, KeyError) as error:
         raise ReplayError(f"the start is not possible: {error}") from None
     compare(run, story.initial, "at the start")
+    if seen is not None:
+        seen(run)
     wanted = (story.property, story.clause)
     for i, told in enumerate(story.steps):
         if story.first and any(name == story.property for name, _, _ in run.broken):
@@ -68,6 +69,8 @@ def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
         except (Blocked, WrongChoice) as error:
             raise ReplayError(f"step {i + 1} ({told.action}) is not possible: {error}") from None
         compare(run, told.after, f"after step {i + 1} ({told.action})")
+        if seen is not None:
+            seen(run)
         if told.tracked_in is not None and story.tracked is not None:
             cached = tuple(c for c, tlb in enumerate(run.tlb) if story.tracked in tlb)
             if cached != told.tracked_in:
@@ -75,6 +78,12 @@ def replay(model: Model, properties: Sequence[Property], story: Story) -> Run:
     if not any((name, clause) == wanted for name, clause, _ in run.broken):
         raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
     return run
+
+
+def _at_start(story: Story, cpu: int, entry: tuple[int, ...], *, others: bool) -> bool:
+    if story.everything:
+        return True
+    return cpu in story.tracked_at_start if entry == story.tracked else others
 
 
 def compare(run: Run, told: Mapping[str, int], where: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,6 +18,7 @@ STYLE = """
 .graph{font:11px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;max-width:100%;height:auto}
 .graph rect{fill:var(--g-node,#f6f7f9);stroke:var(--g-line,#8b95a1)}
 .graph text{fill:var(--g-ink,#1b1f24)}
+.graph .label{paint-order:stroke;stroke:var(--g-back,#fff);stroke-width:4px;stroke-linejoin:round}
 .graph .detail{fill:var(--g-muted,#57606a)}
 .graph path{fill:none;stroke:var(--g-line,#8b95a1)}
 .graph .head{fill:var(--g-line,#8b95a1);stroke:none}
@@ -35,16 +37,18 @@ def svg(graph: Mapping[str, Any], path: Sequence[Sequence[int]] = (), *, title: 
     boxes = [_lines(n) for n in graph["nodes"]]
     sizes = [(max(len(t) for t in lines) * _CHARACTER + 2 * _PADDING, len(lines) * _LINE + _PADDING) for lines in boxes]
     at, routes = _layout(tuple(sizes), tuple((a, b) for a, b, _ in graph["edges"]))
-    left = min((x - w / 2 for (x, _), (w, _) in zip(at, sizes, strict=True)), default=0) - _GAP
-    right = max([*(x + w / 2 for (x, _), (w, _) in zip(at, sizes, strict=True)), *(x for r in routes.values() for x, _ in r)], default=0) + _GAP
-    left = min([left, *(x - _GAP for r in routes.values() for x, _ in r)])
-    top = min((y - h / 2 for (_, y), (_, h) in zip(at, sizes, strict=True)), default=0) - _GAP
-    bottom = max((y + h / 2 for (_, y), (_, h) in zip(at, sizes, strict=True)), default=0) + _GAP
-    width, height = right - left, bottom - top
     taken: dict[tuple[int, int], list[str]] = {}
     for i, (a, b) in enumerate(path, 1):
         taken.setdefault((a, b), []).append(str(i))
     passed = {n for edge in taken for n in edge}
+    numbers = {e: ",".join(order) for e, order in taken.items()}
+    labels = _labels(graph["edges"])
+    nodes = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in zip(at, sizes, strict=True)]
+    places = _labelled(routes, labels, numbers, nodes)
+    drawn = [*nodes, *(p.box for p in places.values()), *((x, y, x, y) for r in routes.values() for x, y in r)]
+    left, top = (min((box[i] for box in drawn), default=0) - _GAP for i in (0, 1))
+    right, bottom = (max((box[i] for box in drawn), default=0) + _GAP for i in (2, 3))
+    width, height = right - left, bottom - top
     frame = f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" role="img" aria-label={quoteattr(title)} {frame}>',
@@ -53,13 +57,14 @@ def svg(graph: Mapping[str, Any], path: Sequence[Sequence[int]] = (), *, title: 
     if standalone:
         parts.append(f'<style>{STYLE}</style><rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{height:.0f}" style="fill:#fff;stroke:none"/>')
     for on in (False, True):  # the run on top
-        parts += [_edge(routes[e], label, taken.get(e, [])) for e, label in _labels(graph["edges"]).items() if (e in taken) is on and e in routes]
+        parts += [_edge(routes[e], e in taken) for e in labels if (e in taken) is on and e in routes]
     parts += [_node(n, boxes[i], at[i], sizes[i], on=i in passed) for i, n in enumerate(graph["nodes"])]
+    parts += [_text(p, labels[e], numbers.get(e, "")) for e, p in places.items()]
     return "\n".join([*parts, "</svg>"])
 
 
 def _lines(node: Mapping[str, Any]) -> list[str]:
-    return [t if len(t) <= _WIDEST else t[: _WIDEST - 1] + "…" for t in (xml_text(node["label"]), xml_text(node["detail"])) if t]
+    return [_cut(t) for t in (xml_text(node["label"]), xml_text(node["detail"])) if t]
 
 
 def _labels(edges: Sequence[Sequence[Any]]) -> dict[tuple[int, int], str]:
@@ -67,7 +72,11 @@ def _labels(edges: Sequence[Sequence[Any]]) -> dict[tuple[int, int], str]:
     made: dict[tuple[int, int], list[str]] = {}
     for a, b, label in edges:
         made.setdefault((a, b), []).append(xml_text(label))
-    return {k: ", ".join(sorted(set(v))) for k, v in made.items()}
+    return {k: _cut(", ".join(sorted(set(v)))) for k, v in made.items()}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def _node(node: Mapping[str, Any], lines: Sequence[str], at: tuple[float, float], size: tuple[float, float], *, on: bool) -> str:
@@ -80,20 +89,64 @@ def _node(node: Mapping[str, Any], lines: Sequence[str], at: tuple[float, float]
     return "".join([*made, "</g>"])
 
 
-def _edge(route: Sequence[tuple[float, float]], label: str, order: Sequence[str]) -> str:
-    on = bool(order)
+def _edge(route: Sequence[tuple[float, float]], on: bool) -> str:
     kind = ' class="on"' if on else ""
     points = " ".join(f"{'M' if i == 0 else 'L'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(route))
     (x0, y0), (x1, y1) = route[-2], route[-1]
     length = max(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5, 0.01)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
     head = f"M{x1:.1f} {y1:.1f}L{x1 - 8 * ux - 3.5 * uy:.1f} {y1 - 8 * uy + 3.5 * ux:.1f}L{x1 - 8 * ux + 3.5 * uy:.1f} {y1 - 8 * uy - 3.5 * ux:.1f}Z"
-    mark = f'<path class="head{" on" if on else ""}" d="{head}"/>'
-    middle = route[len(route) // 2]
-    before = route[len(route) // 2 - 1]
-    number = f'<tspan class="order">{",".join(order)} </tspan>' if order else ""
-    text = f'<text class="detail" x="{(middle[0] + before[0]) / 2 + 4:.1f}" y="{(middle[1] + before[1]) / 2:.1f}">{number}{escape(label)}</text>' if label or order else ""
-    return f'<path{kind} d="{points}"/>{mark}{text}'
+    return f'<path{kind} d="{points}"/><path class="head{" on" if on else ""}" d="{head}"/>'
+
+
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A label at a point that it begins or ``ends`` at."""
+
+    x: float
+    y: float
+    ends: bool
+    box: _Box
+
+
+def _labelled(
+    routes: Mapping[tuple[int, int], Sequence[tuple[float, float]]], labels: Mapping[tuple[int, int], str], numbers: Mapping[tuple[int, int], str], nodes: Sequence[_Box]
+) -> dict[tuple[int, int], _Label]:
+    """Where each edge's label stands: beside its middle if nothing is in the way, else elsewhere along it; those of the run come first."""
+    made: dict[tuple[int, int], _Label] = {}
+    taken = list(nodes)
+    for e in sorted(labels, key=lambda e: e not in numbers):
+        if e in routes:
+            width = (len(labels[e]) + len(numbers.get(e, "")) + bool(e in numbers)) * _CHARACTER
+            found = list(_candidates(routes[e], width))
+            made[e] = next((x for x in found if not any(_overlap(x.box, other) for other in taken)), found[0])
+            taken.append(made[e].box)
+    return made
+
+
+def _candidates(route: Sequence[tuple[float, float]], width: float) -> Iterator[_Label]:
+    (x0, y0), (x1, y1) = route[len(route) // 2 - 1], route[len(route) // 2]
+    leans_left = x1 < x0 - 8 and y1 > y0
+    for t in (0.5, 0.35, 0.65, 0.2, 0.8):
+        for ends in (leans_left, not leans_left):
+            x, y = x0 + (x1 - x0) * t + (-5 if ends else 5), y0 + (y1 - y0) * t + 3
+            yield _Label(x, y, ends, (x - width if ends else x, y - 10, x if ends else x + width, y + 3))
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _text(at: _Label, label: str, number: str) -> str:
+    if not label and not number:
+        return ""
+    mark = f'<tspan class="order">{number} </tspan>' if number else ""
+    anchor = ' text-anchor="end"' if at.ends else ""
+    return f'<text class="label detail" x="{at.x:.1f}" y="{at.y:.1f}"{anchor}>{mark}{escape(label)}</text>'
 
 
 @functools.lru_cache(maxsize=32)
@@ -103,6 +156,7 @@ def _layout(sizes: tuple[tuple[float, float], ...], edges: tuple[tuple[int, int]
     from grandalf.layouts import SugiyamaLayout
 
     # Grandalf goes through sets of its objects; their hashes are made the same in each run, so that drawings are.
+    # It has no types, which a type checker wants of a base class.
     class Node(Vertex):  # type: ignore[misc]
         def __hash__(self) -> int:
             return int(self.data)
@@ -130,7 +184,7 @@ def _layout(sizes: tuple[tuple[float, float], ...], edges: tuple[tuple[int, int]
     x = 0.0
     for component in Graph(vertices, list(made.values())).C:
         layout = SugiyamaLayout(component)
-        layout.xspace, layout.yspace = 24, 34
+        layout.xspace, layout.yspace = 56, 44
         layout.init_all()
         layout.draw(4)
         members = list(component.V())
@@ -142,11 +196,26 @@ def _layout(sizes: tuple[tuple[float, float], ...], edges: tuple[tuple[int, int]
         x = max([*(v.view.xy[0] + v.view.w / 2 for v in members), *(px for e in component.E() for px, _ in e.view.points)]) + 6 * _GAP
     at = [v.view.xy for v in vertices]
     routes = {key: _clipped(list(e.view.points), at[key[0]], sizes[key[0]], at[key[1]], sizes[key[1]]) for key, e in made.items() if e.view.points}
+    for (a, b), route in routes.items():
+        if (b, a) in routes and len(route) == 2:
+            routes[a, b] = _beside(route)
     for a, b in edges:
         if a == b:
             (cx, cy), (w, h) = at[a], sizes[a]
             routes[a, a] = [(cx + w / 2, cy - h / 4), (cx + w / 2 + 18, cy - h / 4), (cx + w / 2 + 18, cy + h / 4), (cx + w / 2, cy + h / 4)]
     return at, routes
+
+
+_APART = 6
+"""Half the distance of two edges that go both ways."""
+
+
+def _beside(route: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The edge a little to its own left, so that one the other way does not cover it."""
+    (x0, y0), (x1, y1) = route
+    length = max(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5, 0.01)
+    dx, dy = (y1 - y0) / length * _APART, -(x1 - x0) / length * _APART
+    return [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy)]
 
 
 def _clipped(points: list[tuple[float, float]], a: tuple[float, float], a_size: tuple[float, float], b: tuple[float, float], b_size: tuple[float, float]) -> list[tuple[float, float]]:

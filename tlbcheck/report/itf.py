@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.lanes import cells_at, kind_of
+from tlbcheck.report.caches import Cell, points, watched
+from tlbcheck.report.lanes import kind_of
 
 _TYPES = {"bool": "Bool", "enum": "Str", "int": "Int"}
 
@@ -19,12 +20,13 @@ def build(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, An
     types = {n: facts.get("variables", {}).get(n, {}).get("type", "int") for n in names}
     values = {n: _value(types[n], raw, v["initial"]["shown"][n]) for n, raw in v["initial"]["variables"].items()}
     states = []
+    held, entries, about = points(v.get("caches"), len(v["steps"])), (v.get("caches") or {}).get("entries", []), watched(v.get("caches"))
     for i in range(len(v["steps"]) + 1):
         step = v["steps"][i - 1] if i else {}
         for n, (raw, shown) in step.get("after", {}).items():
             values[n] = _value(types[n], raw, shown)
         told = {k: step[k] for k in ("action", "actor", "cpu", "level", "text", "source") if k in step}
-        states.append({"#meta": {"index": i, **told}, **{names[n]: x for n, x in values.items()}, "tlb": {"#set": [_cell(c) for c in cells_at(v, i)]}})
+        states.append({"#meta": {"index": i, **told}, **{names[n]: x for n, x in values.items()}, "tlb": {"#set": [_cell(c, entries[c.entry]["shown"], c.entry in about) for c in held[i]]}})
     params = [names[n] for n in names if kind_of(n, facts.get("variables", {})) == "case"]
     trace = {
         "#meta": {
@@ -32,7 +34,7 @@ def build(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, An
             "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
             "description": f"{entry['model']}: {entry['property']} ({v['clause']}) is violated: {v['summary']}",
             "source": entry["model"],
-            "varTypes": {**{names[n]: _TYPES[types[n]] for n in names}, "tlb": _cell_type(v)},
+            "varTypes": {**{names[n]: _TYPES[types[n]] for n in names}, "tlb": _cell_type(entries)},
         },
         "params": params,
         "vars": [*(x for x in names.values() if x not in params), "tlb"],
@@ -65,17 +67,17 @@ def _int(n: int) -> dict[str, str]:
     return {"#bigint": str(n)}
 
 
-def _cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {_field(n): x if isinstance(x, bool | str) else _int(x) for n, x in cell["shown"].items()}
-    return {"cpu": _int(cell["cpu"]), **fields, "stale": cell["stale_since"] is not None}
+def _cell(cell: Cell, shown: Mapping[str, Any], watched: bool) -> dict[str, Any]:
+    fields = {_field(n): x if isinstance(x, bool | str) else _int(x) for n, x in shown.items()}
+    return {"cpu": _int(cell.cpu), **fields, "stale": cell.stale_since is not None, "watched": watched}
 
 
 def _field(name: str) -> str:
-    """A record's field; readers in Python make names of them, so that none may be a word of the language."""
-    return f"{name}_" if keyword.iskeyword(name) else name
+    """A record's field; readers in Python make names of them, so that none may be a word of the language; nor one of ours."""
+    return f"{name}_" if keyword.iskeyword(name) or name in ("cpu", "stale", "watched") else name
 
 
-def _cell_type(v: Mapping[str, Any]) -> str:
-    shown: dict[str, Any] = next((c["shown"] for i in range(len(v["steps"]) + 1) for c in cells_at(v, i)), {})
-    fields = {"cpu": "Int", **{_field(n): "Bool" if isinstance(x, bool) else "Str" if isinstance(x, str) else "Int" for n, x in shown.items()}, "stale": "Bool"}
+def _cell_type(entries: Sequence[Mapping[str, Any]]) -> str:
+    shown: dict[str, Any] = entries[0]["shown"] if entries else {}
+    fields = {"cpu": "Int", **{_field(n): "Bool" if isinstance(x, bool) else "Str" if isinstance(x, str) else "Int" for n, x in shown.items()}, "stale": "Bool", "watched": "Bool"}
     return f"Set({{ {', '.join(f'{n}: {t}' for n, t in fields.items())} }})"

@@ -27,7 +27,7 @@ def build(document: Mapping[str, Any]) -> str:
             _suite(root, document["model"], [_row(document["model"], r) for r in document["rows"]])
         case "review":
             after = document["verdicts"]["after"] or []
-            _suite(root, document["patch"]["subject"] or document["patch"]["file"], [*map(_finding, document["findings"]), *(_case(e, expect=False) for e in after)])
+            _suite(root, document["patch"]["subject"] or document["patch"]["shown"], [*map(_finding, document["findings"]), *(_case(e, expect=False) for e in after)])
     for kind in ("tests", "failures", "errors", "skipped"):
         root.set(kind, str(sum(int(s.get(kind, "0")) for s in root)))
     tree.indent(root)

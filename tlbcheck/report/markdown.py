@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.escape import code, fenced, markdown
-from tlbcheck.report.judge import reproduce, told, verdict
+from tlbcheck.report.judge import OK, reproduce, status, told, verdict
 from tlbcheck.report.story import render, sentence
 
 
 def build(document: Mapping[str, Any]) -> str:
     """The result as one text."""
-    made = {"verify": _verify, "matrix": _matrix, "review": _review}[document["command"]](document)
+    made = {"verify": _verify, "matrix": _matrix, "review": _review, "list": _list}[document["command"]](document)
     return "\n\n".join(made) + "\n"
 
 
@@ -23,14 +23,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _verify(document: Mapping[str, Any]) -> list[str]:
     results = document["results"]
     names = list(dict.fromkeys(e["model"] for e in results))
+    expect = document.get("expect", False)
     parts = ["## tlbcheck"]
     if len(names) == 1:
         parts.append(f"{code(names[0])}: {markdown(document['models'][names[0]]['title'])}" if names[0] in document.get("models", {}) else code(names[0]))
     if results:
-        parts.append(_table(["model", "property", "verdict", "how"], [[code(e["model"]), code(e["property"]), _verdict(e), markdown(e["reason"])] for e in results]))
+        parts.append(_table(["model", "property", "verdict", "how"], [[code(e["model"]), code(e["property"]), _verdict(e, expect), markdown(e["reason"])] for e in results]))
     parts += [f"**Error** in {code(e['model'])}: {markdown(e['message'])}" for e in document.get("errors", [])]
     for e in results:
-        for v in told(e):
+        # A run that a model declares is no news; its page has it.
+        for v in told(e) if not (expect and status(e, expect) == OK) else ():
             parts += _violation(e, v)
     if results and len(names) == 1:
         scope = ", ".join(f"{n}: {v}" for n, v in results[0]["scope"].items())
@@ -38,9 +40,11 @@ def _verify(document: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _verdict(entry: Mapping[str, Any]) -> str:
+def _verdict(entry: Mapping[str, Any], expect: bool) -> str:
     text = markdown(verdict(entry))
-    return f"**{text}**" if entry["verdict"] == "violated" else text
+    if entry["verdict"] != "violated":
+        return text
+    return "violated, as declared" if expect and status(entry, expect) == OK else f"**{text}**"
 
 
 def _violation(entry: Mapping[str, Any], v: Mapping[str, Any]) -> list[str]:
@@ -59,14 +63,30 @@ def _matrix(document: Mapping[str, Any]) -> list[str]:
     return [f"## {code(document['model'])}: every pair of contexts", _table(["old", "new", "other CR4 bits", "verdict", "steps", "detail"], rows), *note]
 
 
+def _list(document: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for m in document["models"]:
+        rows.append([code(m["model"]), markdown(m["title"]), markdown(m["source"]), _declared(m["expected"])])
+        rows += [[code(f"{m['model']}@{n}"), markdown(doc), markdown(m["variants_source"][n]), _declared(m["variants_expected"][n])] for n, doc in m["variants"].items()]
+    properties = []
+    for n, about in document["about"].items():
+        clauses = [f"{code(c)} {markdown(text)}" for c, text in about["clauses"].items()]
+        properties.append([code(n), markdown(about["title"]), markdown(about["source"]), "<br>".join(clauses)])
+    return ["## The library of tlbcheck", _table(["model", "what it is", "source", "violates"], rows), _table(["property", "what must hold", "source", "broken if"], properties)]
+
+
+def _declared(expected: Mapping[str, str]) -> str:
+    return ", ".join(code(n) for n, v in expected.items() if v == "violated")
+
+
 def _review(document: Mapping[str, Any]) -> list[str]:
     patch = document["patch"]
-    parts = [f"## {markdown(patch['subject'] or patch['file'])}"]
+    parts = [f"## {markdown(patch['subject'] or patch['shown'])}"]
     if patch["author"]:
         parts.append(f"by {markdown(patch['author'])}")
     for key, head in (("introduces", "Introduces"), ("fixes", "Fixes"), ("leaves", "Leaves as it was")):
         if document[key]:
-            parts.append("\n".join([f"**{head}:**", "", *(f"- {code(x['property'])}: {markdown(x['text'])}" for x in document[key])]))
+            parts.append("\n".join([f"**{head}:**", "", *(f"- {code(x['property'])}: {markdown(x['summary'])}" for x in document[key])]))
     for f in document["findings"]:
         line = next((x["text"] for x in document["lines"] if x["n"] == f["line"]), "")
         parts += [f"### {code(f['file'] + ':' + str(f['line']))}: {code(f['property'])}", fenced(line)]

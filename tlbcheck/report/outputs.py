@@ -16,6 +16,11 @@ from tlbcheck.report.judge import facts_of, told
 ENDINGS = (".html", ".itf.json", ".json", ".sarif", ".xml", ".md")
 """Longest match first: an ``.itf.json`` is no ``.json``."""
 _TRACES_ONLY = ".itf.json"
+_REFUSED = {
+    "matrix": {".itf.json": "a matrix has no trace", ".sarif": "a matrix has no places"},
+    "list": {".itf.json": "the library has no trace", ".sarif": "the library has no findings", ".xml": "the library has no verdicts of its own"},
+}
+"""What each command cannot write, and why."""
 
 
 def ending(path: Path) -> str:
@@ -29,10 +34,8 @@ def ending(path: Path) -> str:
 def check(paths: Sequence[Path], command: str) -> None:
     """Refuse, before anything is computed, what cannot be written. Raises ``InputError``."""
     for path in paths:
-        if ending(path) == _TRACES_ONLY and command == "matrix":
-            raise InputError(f"a matrix has no trace for '{path.name}'", hint="use 'tlbcheck verify' for traces")
-        if ending(path) == ".sarif" and command == "matrix":
-            raise InputError(f"a matrix has no places for '{path.name}'", hint="use 'tlbcheck verify' for SARIF")
+        if why := _REFUSED.get(command, {}).get(ending(path)):
+            raise InputError(f"{why} for '{path.name}'", hint="use 'tlbcheck verify' for that")
         if not path.parent.is_dir():
             raise InputError(f"cannot write {path}: there is no folder {path.parent}")
 

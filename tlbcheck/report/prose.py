@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tlbcheck.report.caches import started_on, watched_text
 from tlbcheck.report.story import notes, start_values, what
 
 
@@ -17,9 +18,8 @@ def paragraphs(v: Mapping[str, Any], clause: str) -> list[str]:
 def _opening(v: Mapping[str, Any]) -> str:
     start = _listed([f"{n} is {x}" for n, x in start_values(v).items()])
     text = f"At the start {start}." if start else "The run starts."
-    tracked = v["tracked"]
-    if tracked and tracked["about"]:
-        text += f" The entry to watch is {tracked['text']}; it is {'already cached' if v['initial']['cached'] else 'not cached yet'}."
+    if entry := watched_text(v.get("caches")):
+        text += f" The entry to watch is {entry}; it is {'already cached' if started_on(v.get('caches')) else 'not cached yet'}."
     return text
 
 
@@ -31,7 +31,7 @@ def _acts(v: Mapping[str, Any]) -> Iterator[str]:
         doing: list[str] = []
         for i, s in steps:
             doing.append(f"{what(s)} ({_where(s)}step {i})")
-            told = notes(i, s, v)
+            told = notes(i, v)
             if told:
                 sentences += [_clause(doing), *(text[0].upper() + text[1:] + "." for _, text in told)]
                 doing = []

@@ -12,7 +12,11 @@ from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.library import find_models, find_properties
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
+from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, digest, masks_of
+
+_COMMANDS = {"verify": "results", "review": "verdicts", "matrix": "rows", "list": "about"}
+"""Whose results can be read, and a field that each has."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -25,9 +29,21 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError("is not a text file", place=Place(str(path)), hint="give a file that 'tlbcheck verify --json' wrote") from None
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON: {error.msg}", place=Place(str(path), error.lineno, error.colno), hint="make it again with 'tlbcheck verify --json'") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") not in ("verify", "review"):
-        raise InputError(f"is not a result of 'tlbcheck verify' or 'review' (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") not in _COMMANDS or _COMMANDS[document["command"]] not in document:
+        raise InputError(f"is not a result of tlbcheck {', '.join(_COMMANDS)} (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
     return document
+
+
+def reports(document: Mapping[str, Any], path: Path, outputs: Sequence[Path]) -> list[str]:
+    """Write reports of a result that was read from ``path``; see ``outputs.write``. Raises ``InputError`` too if it is broken."""
+    try:
+        return write(document, outputs)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    return InputError(f"a field is missing or of the wrong kind ({type(error).__name__}: {error})", place=Place(str(path)), hint="the file was edited; make it again")
 
 
 def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
@@ -49,7 +65,7 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
                     raise InputError(f"violation {i + 1} of {result['property']} on {result['model']} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
                 confirmed.append((result["model"], result["property"], v))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise InputError(f"a field is missing or of the wrong kind ({type(error).__name__}: {error})", place=place, hint="the file was edited; make it again") from None
+        raise _broken(path, error) from None
     return confirmed
 
 
@@ -71,9 +87,9 @@ def _text(value: Any) -> str:
 
 
 def _results(document: Mapping[str, Any]) -> list[Any]:
-    """The entries of a result of ``verify``, or of both sides of one of ``review``."""
-    if document["command"] == "verify":
-        return list(document["results"])
+    """The entries of a result of ``verify``, or of both sides of one of ``review``; other results have none."""
+    if document["command"] != "review":
+        return list(document.get("results", ()))
     return [e for side in document["verdicts"].values() for e in side or []]
 
 
@@ -104,8 +120,8 @@ def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> S
     for s in v["steps"]:
         state = _changed(model, state, s["changes"])
         tracked_in = None
-        if model.cpus == 1 and v["tracked"] and "entry" in s and not v["initial"].get("everything"):
-            tracked_in = (0,) if s["entry"]["cached"] else ()
+        if v["tracked"] and "entry" in s and not v["initial"].get("everything"):
+            tracked_in = tuple(int(c) for c in s["entry"]["on"])
         steps.append(Told(s["cpu"], s["level"], s["action"], tuple(int(c) for c in s["chosen"]), dict(state), tracked_in))
     fields = None
     everything = bool(v["initial"].get("everything"))

@@ -12,10 +12,17 @@ from tlbcheck import __version__
 from tlbcheck.certificate.words import sentences
 from tlbcheck.engines.run import ModelResult, PropertyResult, is_shared, story
 from tlbcheck.engines.trace import State, TraceStep, Violation
-from tlbcheck.errors import Place, shown_file
+from tlbcheck.errors import InternalError, Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.types import BoolType, Type
+from tlbcheck.lang.types import BoolType, Type, WordType
+from tlbcheck.reliance import reliances
+from tlbcheck.replay.check import ReplayError, Story
+from tlbcheck.replay.contents import contents
+from tlbcheck.replay.interpreter import Entry
+from tlbcheck.report.caches import points, watched_text
+from tlbcheck.report.caches import write as write_caches
+from tlbcheck.report.story import yes_no
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -100,26 +107,23 @@ class Teller:
         told = story(self.system, v)
         case = case_values(self.system, v)
         clause = next(p.clauses.get(v.clause, "") for p in self.system.properties if p.name == v.property)
-        steps, before, stale_since = [], trace.initial, None
-        first = 0 if self.stale(trace.initial, trace.tracked) else None
-        stale_since = first
+        caches = self.caches(v, told)
+        steps, before = [], trace.initial
+        about = caches["about"][:1] if caches else []
+        held = [{x.cpu: x.stale_since for x in cells if x.entry in about} for cells in points(caches, len(trace.steps))]
         for i, (s, t) in enumerate(zip(trace.steps, told.steps, strict=True), 1):
             made = self.step(before, s, dict(trace.tracked))
             made["chosen"] = list(t.choices)
-            stale = self.stale(s.after, trace.tracked)
-            stale_since = (stale_since if stale_since is not None else i) if stale else None
             made["after"] = {n: [s.after.control[n], self.value(n, s.after.control[n])] for n in told.initial if s.after.control[n] != before.control[n]}
             if trace.tracked:
-                made["entry"] = self.entry(before, s.after, stale_since)
-            if self.system.slots > 1:
-                made["cells"] = self.cells(s.after, trace.tracked, stale_since)
+                made["entry"] = self.entry(before, s.after, held[i])
             steps.append(made)
             before = s.after
         return {
             "depth": v.depth,
             "clause": v.clause,
             "case": case,
-            "summary": self.summary(v.clause, clause, case, trace.tracked, v),
+            "summary": self.summary(v.clause, clause, case, watched_text(caches), v),
             "blame": blame,
             "initial": {
                 "choices": self.choices(trace.start, {**trace.initial.control, **trace.start_choices}),
@@ -129,22 +133,38 @@ class Teller:
                 "cached": bool(told.tracked_at_start),
                 "cached_on": list(told.tracked_at_start),
                 "everything": told.everything,
-                "on": {str(c): first for c in told.tracked_at_start},
-                **({"cells": self.cells(trace.initial, trace.tracked, first)} if self.system.slots > 1 else {}),
+                "on": {str(c): held[0].get(c) for c in told.tracked_at_start},
             },
             "tracked": self.tracked(trace.tracked, v) if trace.tracked else None,
+            "caches": caches,
+            "call": self.call(v),
+            "since": self.since(v),
+            "rests_on": self.rests_on(v),
             "loop": trace.loop,
             "steps": steps,
         }
 
-    def summary(self, name: str, clause: str, case: Mapping[str, Any], tracked: Mapping[str, int], v: Violation) -> str:
+    def summary(self, name: str, clause: str, case: Mapping[str, Any], watched: str, v: Violation) -> str:
         """One sentence: what is wrong, about which entry, on which call path."""
         where = ""
         if case.get("caller", "none") != "none":
             left = f" (interrupted: {case['left']} when interrupts went off)" if case.get("interrupted") else ""
             where = f", in a switch {case['old']} -> {case['new']}{left} called from {case['caller']} with interrupts {self.interrupts(v)}"
-        about = f": {self.describe(tracked)}" if tracked and self.about_entry(v) else ""
+        about = f": {watched}" if watched else ""
+        call = self.call(v)
+        if call is not None:
+            about += f": {call['text']} ({call['file']}:{call['line']})"
         return f"{clause or name}{where}{about}"
+
+    def call(self, v: Violation) -> dict[str, Any] | None:
+        """Of a broken precondition, the call that breaks it: where it is, who calls what, and what that requires."""
+        assert v.trace is not None
+        if not v.trace.steps:
+            return None
+        before, last = [v.trace.initial, *(s.after for s in v.trace.steps)][-2], v.trace.steps[-1]
+        scope = {**before.control, **before.entry, **v.trace.tracked, **last.choices}
+        broken = (b for b in last.step.bads if b.place is not None and (b.property, b.clause) == (v.property, v.clause) and evaluate(b.when, scope))
+        return next(({**relative(b.place), "text": b.text} for b in broken if b.place is not None), None)
 
     def interrupts(self, v: Violation) -> str:
         """``on`` or ``off``: the interrupt flag at the call of the last switch."""
@@ -170,14 +190,55 @@ class Teller:
         shown = {n.removeprefix("entry."): plain(types[n], x) for n, x in tracked.items() if of_entry(n, 1)}
         return {"fields": dict(tracked), "shown": shown, "text": self.describe(tracked), "about": self.about_entry(v)}
 
-    def cells(self, state: State, tracked: Mapping[str, int], stale_since: int | None) -> list[dict[str, Any]]:
-        """Where several entries are watched, those that are cached; only the first can be called stale."""
-        types = {x.name: x.type for x in self.system.entry_fields}
-        made = []
-        for slot in range(1, self.system.slots + 1):
-            shown = {n.partition(".")[2]: plain(types[n], x) for n, x in tracked.items() if of_entry(n, slot)}
-            made += [{"cpu": c, "shown": shown, "stale_since": stale_since if slot == 1 else None} for c, n in self.system.cached.items() if state.entry[slot_name(n, slot)]]
-        return made
+    def caches(self, v: Violation, told: Story) -> dict[str, Any] | None:
+        """What the caches can hold along the run, by replay on literal caches; None where there are none, or the run goes on for ever."""
+        cache, trace = self.system.cache, v.trace
+        assert trace is not None
+        if cache is None or trace.loop is not None:
+            return None
+        try:
+            found = contents(self.system.model, self.system.properties, told)
+        except ReplayError as error:
+            raise InternalError(f"{self.system.model.name}, {v.property}: the trace does not replay with full caches: {error}") from None
+
+        def describe(entry: Entry) -> dict[str, Any]:
+            fields = list(zip(cache.fields, entry, strict=True))
+            return {"text": cache.describe({f"entry.{n}": x for (n, _, _), x in fields}), "shown": {n: plain(type_, x) for (n, type_, _), x in fields}}
+
+        about = [e for e in found.broken[:1] if e is not None]
+        if trace.tracked:
+            followed = [tuple(trace.tracked[slot_name(f"entry.{n}", slot)] for n, _, _ in cache.fields) for slot in range(1, self.system.slots + 1)]
+            about = followed if self.about_entry(v) else []
+        return write_caches(found, about, describe)
+
+    def since(self, v: Violation) -> int | None:
+        """The step from which on the run is in the state that the clause forbids where it ends, 0 for the start; None if that is not known.
+
+        A clause judged in a step is taken as if that step came at each earlier state.
+        """
+        trace = v.trace
+        assert trace is not None
+        if not trace.steps or trace.loop is not None:
+            return None
+        last = trace.steps[-1]
+        states = [trace.initial, *(s.after for s in trace.steps)]
+        scopes = [{**x.control, **x.entry, **trace.tracked} for x in states]
+        judged = [(b.when, scopes) for b in self.system.invariants if (b.property, b.clause) == (v.property, v.clause)]
+        judged += [(b.when, [{**x, **last.choices} for x in scopes[:-1]]) for b in last.step.bads if (b.property, b.clause) == (v.property, v.clause)]
+        for when, over in judged:
+            if all(n in over[-1] for n in variables(when)) and evaluate(when, over[-1]):
+                return max((i for i, x in enumerate(over, 1) if not evaluate(when, x)), default=0)
+        return None
+
+    def rests_on(self, v: Violation) -> list[str]:
+        """The registers and variables in memory that decide whether the last step breaks the property."""
+        trace = v.trace
+        assert trace is not None
+        if not trace.steps:
+            return []
+        last = trace.steps[-1].step
+        read = {n for e in (last.guard, *(b.when for b in last.bads if (b.property, b.clause) == (v.property, v.clause))) for n in variables(e)}
+        return [n for n in trace.initial.control if n in read and is_shared(n, self.system) and not n.startswith("case.") and n != "halted"]
 
     def describe(self, tracked: Mapping[str, int]) -> str:
         if self.system.cache is None or not tracked:
@@ -185,18 +246,12 @@ class Teller:
         firsts = [n for n in tracked if of_entry(n, 1)]
         return " and ".join(self.system.cache.describe({n: tracked[slot_name(n, slot)] for n in firsts}) for slot in range(1, self.system.slots + 1))
 
-    def stale(self, state: State, tracked: Mapping[str, int]) -> bool:
-        """The entry is cached and contradicts the loaded root."""
-        may = self.system.meanings.get("may")
-        if may is None or not tracked or not any(state.entry[n] for n in self.system.cached.values()):
-            return False
-        return not evaluate(may, {**state.control, **state.entry, **tracked})
-
-    def entry(self, before: State, after: State, stale_since: int | None) -> dict[str, Any]:
+    def entry(self, before: State, after: State, stale_since: Mapping[int, int | None]) -> dict[str, Any]:
+        """What a step does to the tracked entry; ``stale_since`` by CPU, where it is cached."""
         had = any(before.entry[n] for n in self.system.cached.values())
-        has = any(after.entry[n] for n in self.system.cached.values())
-        on = {str(c): stale_since for c, n in self.system.cached.items() if after.entry[n]}
-        return {"cached": has, "event": "filled" if has and not had else "dropped" if had and not has else None, "stale_since": stale_since, "on": on}
+        on = {str(c): stale_since.get(c) for c, n in self.system.cached.items() if after.entry[n]}
+        event = "filled" if on and not had else "dropped" if had and not on else None
+        return {"cached": bool(on), "event": event, "stale_since": min((x for x in on.values() if x is not None), default=None), "on": on}
 
     def step(self, before: State, s: TraceStep, tracked: Mapping[str, int]) -> dict[str, Any]:
         scope = {**before.control, **before.entry, **tracked, **s.choices}
@@ -207,7 +262,7 @@ class Teller:
             "level": s.step.level,
             "actor": s.step.actor,
             "action": s.step.action,
-            "text": self.text(s.step, operands),
+            "text": self.text(s.step, operands) + self.written(before, s),
             "procedures": list(procedures),
             "source": [relative(p) for p in places],
             "choices": self.choices(s.step, scope),
@@ -223,6 +278,15 @@ class Teller:
             text = step.text
         return f"{text}: {step.exception}" if step.exception else text
 
+    def written(self, before: State, s: TraceStep) -> str:
+        """What an indivisible step of the model changed, which its words do not tell: `` (NAME := VALUE, ...)``."""
+        if s.step.action != "atomic":
+            return ""
+        names = [n for n, new in s.after.control.items() if new != before.control[n] and is_shared(n, self.system) and n.rpartition(".")[2] != "if"]
+        own = f"cpu{s.step.cpu}."
+        told = ", ".join(f"{n.removeprefix(own)} := {yes_no(self.value(n, s.after.control[n]))}" for n in names)
+        return f" ({told})" if told else ""
+
     def operand(self, step: Step, name: str, value: int) -> str:
         format_ = self.notation.values.get(f"{step.action}.{name}")
         if format_ is not None:
@@ -231,9 +295,12 @@ class Teller:
         return str(value) if type_ is None else type_.show(value)
 
     def value(self, name: str, value: int) -> str:
+        """A variable's value for people: as the model writes it, else words in hexadecimal."""
         tail = name.partition(".")[2] if name.startswith("cpu") else name
-        format_ = self.notation.values.get(tail)
-        return format_(value) if format_ else str(plain(self.types[name], value))
+        type_, format_ = self.types[name], self.notation.values.get(tail)
+        if format_ is None and isinstance(type_, WordType):
+            return type_.show(value) if value > 9 else str(value)
+        return format_(value) if format_ else str(plain(type_, value))
 
     def choices(self, step: Step, scope: Mapping[str, int]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -303,7 +370,7 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
         "vacuous_declared": p.property.name in model.vacuous,
         "scope": scope_of(result),
         "sufficiency": {**{c.name: c.reason or "holds" for c in result.decided.conditions}, **{d.name: d.why for d in result.decided.dimensions}},
-        "assumptions": [*model.assumptions, *result.decided.assumptions],
+        "assumptions": [*model.assumptions, *result.decided.assumptions, *assumed(model, result.system)],
         "unreached": unreached(result),
         "engines": p.engines,
         "expected": model.expected.get(p.property.name),
@@ -315,6 +382,15 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
         "cases": len({v.case for v in p.violations}),
         "violations": [teller.violation(v, blame.get(id(v))) for v in shown],
     }
+
+
+def assumed(model: Model, system: TransitionSystem) -> list[str]:
+    """What a verdict takes for granted of procedures that carry contracts: whom they are called by, and what another model shows of them."""
+    made = []
+    for q, general in system.opened.items():
+        required = " and ".join(r.text for _, r in model.requirements(q))
+        made.append(f"the most general caller calls {q.name}() {general}{f', where what it requires holds: {required}' if required else ''}")
+    return made + [f"{c.procedure.name}() keeps {', '.join(c.procedure.ensures)}: shown by {c.shown_by}" for c in model.relied_on()]
 
 
 def invariant_in_words(result: ModelResult, p: PropertyResult) -> list[str] | None:
@@ -338,8 +414,8 @@ def unreached(result: ModelResult) -> list[str]:
 
 def model_json(result: ModelResult, *, every_case: bool = False, blame: Mapping[int, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
     """The entries of ``results`` for one model."""
-    teller, model_digest = Teller(result.system), digest(result.system)
-    return [property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}) for p in result.results]
+    teller, model_digest, relies = Teller(result.system), digest(result.system), reliances(result.model)
+    return [{**property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}), "relies": [dict(r) for r in relies]} for p in result.results]
 
 
 def document(command: str, **more: Any) -> dict[str, Any]:

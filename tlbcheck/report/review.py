@@ -22,6 +22,7 @@ def review_json(review: Review, text: str) -> dict[str, Any]:
     first = review.patches[0]
     before, after = review.before.violations(), review.after.violations()
     known = review.before.result is not None and review.after.result is not None
+    model = review.after.model or review.before.model
     return document(
         "review",
         patch={
@@ -35,7 +36,7 @@ def review_json(review: Review, text: str) -> dict[str, Any]:
         rebuilt=any(s.source is not None and s.source.gaps for s in (review.before, review.after)),
         lines=_lines(review, text),
         verdicts={"before": _entries(review.before), "after": _entries(review.after)},
-        models={name: model_facts(s.result) for name, s in (("before", review.before), ("after", review.after)) if s.result is not None},
+        models={name: model_facts(s.result, source=s.source) for name, s in (("before", review.before), ("after", review.after)) if s.result is not None},
         introduces=_grouped(review.after, after - before) if known else [],
         fixes=_grouped(review.before, before - after) if known else [],
         leaves=_grouped(review.after, after & before) if known else [],
@@ -43,7 +44,7 @@ def review_json(review: Review, text: str) -> dict[str, Any]:
         unexplained=_grouped(review.after, {(v.property, v.clause, v.case) for v in review.faults.unexplained}) if review.faults else [],
         together=review.faults.together if review.faults else None,
         unseen=[{**relative(u.place), "text": u.text} for u in review.unseen],
-        assumptions=list((review.after.model or review.before.model).assumptions) if review.after.model or review.before.model else [],  # type: ignore[union-attr]
+        assumptions=list(model.assumptions) if model is not None else [],
     )
 
 
@@ -64,17 +65,23 @@ def _grouped(side: Side, keys: set[Key]) -> list[dict[str, Any]]:
     return made
 
 
+_KINDS = {" ": "context", "+": "add", "-": "remove"}
+
+
 def _lines(review: Review, text: str) -> list[dict[str, Any]]:
-    """Every line of the mail and what it is in the patch."""
-    kinds: dict[int, str] = {}
-    words = {" ": "context", "+": "add", "-": "remove"}
+    """Every line of the mail and what it is in the patch; of a hunk's line also its number before and after the patch."""
+    known: dict[int, dict[str, Any]] = {}
     for patch in review.patches:
         for part in patch.files:
             for hunk in part.hunks:
                 shown = [hunk.place.line, *(x.place.line for x in hunk.lines)]
-                kinds |= {n: "comment" for n in range(min(shown), max(shown) + 1) if n not in kinds}
-                kinds |= {x.place.line: words[x.sign] for x in hunk.lines} | {hunk.place.line: "context"}
-    return [{"n": n, "text": line, "kind": kinds.get(n, "other")} for n, line in enumerate(text.split("\n"), 1)]
+                known |= {n: {"kind": "comment"} for n in range(min(shown), max(shown) + 1) if n not in known}
+                known[hunk.place.line] = {"kind": "context"}
+                old, new = hunk.old_start, hunk.new_start
+                for x in hunk.lines:
+                    known[x.place.line] = {"kind": _KINDS[x.sign], "file": part.name, "old": old if x.sign != "+" else None, "new": new if x.sign != "-" else None}
+                    old, new = old + (x.sign != "+"), new + (x.sign != "-")
+    return [{"n": n, "text": line, **known.get(n, {"kind": "other"})} for n, line in enumerate(text.split("\n"), 1)]
 
 
 def _finding(review: Review, fault: Fault, before: set[Key]) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _title(review: Mapping[str, Any]) -> str:
     patch = review["patch"]
     by = f" by {patch['author']}" if patch["author"] else ""
     how = "rebuilt from the hunks" if review["rebuilt"] else "with the patch applied"
-    return f"{patch['subject'] or patch['file']}{by}: {review['function']}, {how}"
+    return f"{patch['subject'] or patch['shown']}{by}: {review['function']}, {how}"
 
 
 def _table(review: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +163,7 @@ def _headline(review: Mapping[str, Any]) -> Iterator[str]:
         yield "Nothing is wrong with it after the patch."
     for what, text in (("fixes", "The patch fixes"), ("unexplained", "No single change was found for")):
         for g in review[what]:
-            yield f"{text} {g['property']} ({g['clause']}) in {g['cases']} case{'s' if g['cases'] != 1 else ''}: {g['text']}."
+            yield f"{text} {g['property']} ({g['clause']}) in {g['cases']} case{'s' if g['cases'] != 1 else ''}: {g['summary']}."
 
 
 def _about(f: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlbcheck.report.caches import events, started_on, watched_text
+
 if TYPE_CHECKING:
     from tlbcheck.engines.trace import Violation
     from tlbcheck.system.transition_system import TransitionSystem
@@ -28,7 +30,7 @@ def render(model: str, property_name: str, v: Mapping[str, Any]) -> str:
     width = max((len(_who(s)) for s in v["steps"]), default=0)
     for i, s in enumerate(v["steps"], 1):
         lines.append(_step(i, s, width))
-        lines += [f"       {mark} {note}" for mark, note in notes(i, s, v)]
+        lines += [f"       {mark} {note}" for mark, note in notes(i, v)]
     if v.get("loop") is not None:
         lines.append(f"  {for_ever(v)}")
     if v.get("blame"):
@@ -66,13 +68,28 @@ def _some(values: Sequence[Any]) -> str:
 
 
 def _start(v: Mapping[str, Any]) -> list[str]:
-    initial = v["initial"]
     shown = ", ".join(f"{n} = {x}" for n, x in start_values(v).items())
     lines = [f"  Start: {shown}"]
-    tracked = v.get("tracked")
-    if tracked and tracked["about"]:
-        lines.append(f"  Watch: {tracked['text']}{' (cached at the start)' if initial['cached'] else ''}")
+    if text := watch(v):
+        lines.append(f"  Watch: {text}")
     return lines
+
+
+def watch(v: Mapping[str, Any]) -> str:
+    """The entry that the violation is about, and whether it is cached from the start; empty if there is none."""
+    text, on = watched_text(v.get("caches")), started_on(v.get("caches"))
+    where = f" on {cpus(on)}" if several(v) else ""
+    return f"{text} (cached at the start{where})" if on else text
+
+
+def several(v: Mapping[str, Any]) -> bool:
+    """Whether it matters on which CPU something happens."""
+    return any(n.startswith("cpu1.") for n in v["initial"]["shown"]) or any(s["cpu"] for s in v["steps"])
+
+
+def cpus(numbers: Sequence[int]) -> str:
+    """``CPU0 and CPU2``."""
+    return " and ".join(f"CPU{c}" for c in numbers)
 
 
 def start_values(v: Mapping[str, Any]) -> dict[str, str]:
@@ -107,20 +124,22 @@ def place(s: Mapping[str, Any]) -> str:
 
 def what(s: Mapping[str, Any]) -> str:
     """What a step does, with the choices made in it."""
-    chosen = ", ".join(f"{n} = {x}" for n, x in s["choices"].items() if not n.startswith("choice") and n != "doing")
+    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s["choices"].items() if not n.startswith("choice") and n != "doing")
     return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"
 
 
-def notes(i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> list[tuple[str, str]]:
+_EVENTS = {
+    "filled": ("+", "speculation caches the watched entry{}"),
+    "dropped": ("-", "the watched entry is flushed{}"),
+    "stale": ("!", "the watched entry is stale{} from here on: the page tables say something else"),
+    "valid": ("+", "the watched entry is valid again{}: the page tables say what it says"),
+}
+
+
+def notes(i: int, v: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What happens to the watched entry in step ``i``: a mark (``+``, ``-`` or ``!``) and a sentence."""
-    entry = s.get("entry")
-    if not entry or not v["tracked"] or not v["tracked"]["about"]:
-        return []
     made = []
-    if entry["event"] == "filled":
-        made.append(("+", "speculation caches the watched entry"))
-    elif entry["event"] == "dropped":
-        made.append(("-", "the watched entry is flushed"))
-    if entry["stale_since"] == i:
-        made.append(("!", "the watched entry is stale from here on: the page tables say something else"))
+    for what_, on in events(v.get("caches"), i).items():
+        mark, text = _EVENTS[what_]
+        made.append((mark, text.format(f" on {cpus(on)}" if several(v) else "")))
     return made

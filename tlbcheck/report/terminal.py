@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlbcheck.report.escape import visible
 from tlbcheck.report.judge import reproduce, told, verdict
 from tlbcheck.report.lanes import Lanes, Row, lanes
-from tlbcheck.report.story import render, sentence
+from tlbcheck.report.story import case_lines, for_ever, render, sentence, start_values, watch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +25,8 @@ _LANE, _MEMORY, _NUMBER = 30, 20, 6
 """Columns of the screen below which a lane cannot be read."""
 _LEAST = 8
 """Lines that a story has even on a very low screen."""
-_GAPS = 2
-"""Lines kept for saying how many steps are left out."""
+_BETWEEN = 3
+"""Empty lines between the parts, and the one with the next prompt."""
 _STYLES = {"violated": "bold red", "proved": "green", "bounded": "yellow", "unknown": "yellow", "not-applicable": "dim"}
 _NOTES = {"+": "blue", "-": "green", "!": "red"}
 _LIFE = {"cached": ("│", "blue"), "stale": ("┃", "red")}
@@ -38,11 +39,14 @@ def show(name: str, title: str, entries: Sequence[Mapping[str, Any]], facts: Map
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text.assemble((visible(name), "bold"), f": {visible(title)}"))
+    widest = max((len(e["property"]) for e in entries), default=0)
     for e in entries:
-        console.print(_verdict(e, expect, console.width, full))
+        console.print(_verdict(e, expect, widest, console.width, full))
     found = [(e, v) for e in entries for v in told(e)]
     if stories and not expect:
-        room = max(_LEAST, console.height - len(entries) - 6)
+        more = visible(_more(entries, len(found), full))
+        said = sum(_height(len(x), console.width) for x in (f"{name}: {title}", more)) + len(entries)
+        room = max(_LEAST, console.height - said - _BETWEEN)
         for e, v in found if full else found[:1]:
             console.print()
             for part in _story(console, e, v, facts, None if full else room):
@@ -51,13 +55,18 @@ def show(name: str, title: str, entries: Sequence[Mapping[str, Any]], facts: Map
             for line in _scope(entries[0]):
                 console.print(Text(visible(line), style="dim"))
         console.print()
-        console.print(Text(visible(_more(entries, len(found), full)), style="dim"))
+        console.print(Text(more, style="dim"))
 
 
-def _verdict(e: Mapping[str, Any], expect: bool, width: int, full: bool) -> Text:
+def _height(characters: int, width: int) -> int:
+    """Lines of the screen that so many characters take."""
+    return max(1, math.ceil(characters / width))
+
+
+def _verdict(e: Mapping[str, Any], expect: bool, widest: int, width: int, full: bool) -> Text:
     from rich.text import Text
 
-    line = Text.assemble(f"  {e['property']:<18} ", (f"{verdict(e):<14} ", _STYLES[e["verdict"]]), visible(e["reason"]))
+    line = Text.assemble(f"  {e['property']:<{widest}} ", (f"{verdict(e):<14} ", _STYLES[e["verdict"]]), visible(e["reason"]))
     if expect and e["expected"] not in (None, e["verdict"]):
         line.append(f"   UNEXPECTED: the model declares {e['expected']}", style="bold red")
     elif not full:
@@ -90,30 +99,41 @@ def _story(console: Console, entry: Mapping[str, Any], v: Mapping[str, Any], fac
     memory = any(r.memory or r.cpu is None for r in drawn.rows)
     wide = console.width >= _NUMBER + _LANE * drawn.cpus + (_MEMORY if memory else 0)
     if not wide or os.environ.get("NO_COLOR"):
-        yield Text(_cut(visible(render(entry["model"], entry["property"], v)).splitlines(), console.width, room))
+        yield Text("\n".join(_cut(_wrapped(visible(render(entry["model"], entry["property"], v)), console.width), room)))
         return
     head = [Text.assemble((f"{entry['property']} ({v['clause']})", "bold"), f": {visible(sentence(v['summary']))}")]
-    tail = [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
+    if room is None:
+        head += [Text(visible(line)) for line in (*case_lines(v["case"]), f"Start: {', '.join(f'{n} = {x}' for n, x in start_values(v).items())}")]
+    if text := watch(v):
+        head.append(Text.assemble(("Watch: ", "bold"), visible(text), "; ", (f"{_LIFE['cached'][0]} cached", _LIFE["cached"][1]), ", ", (f"{_LIFE['stale'][0]} stale", _LIFE["stale"][1])))
+    tail = [Text(visible(for_ever(v)))] if v["loop"] is not None else []
+    tail += [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
     yield from head
-    taken = sum(math.ceil(len(t) / console.width) for t in (*head, *tail)) + 1
-    yield _table(drawn, memory, None if room is None else max(room - taken, _LEAST // 2), place=console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0))
+    place = console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0)
+    whole = _table(drawn, memory, None, place=place)
+    left = None if room is None else max(room - sum(_height(len(t), console.width) for t in (*head, *tail)), _LEAST // 2)
+    fits = left is None or len(console.render_lines(whole)) <= left
+    yield whole if fits or left is None else _table(drawn, memory, left - 1, place=place)
     yield from tail
 
 
-def _cut(lines: Sequence[str], width: int, room: int | None) -> str:
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines no wider than the screen, what goes on indented below what it belongs to."""
+    made = []
+    for line in text.splitlines():
+        indent = " " * min(len(line) - len(line.lstrip()) + 3, width // 2)
+        made += textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False) or [""]
+    return made
+
+
+def _cut(lines: Sequence[str], room: int | None) -> list[str]:
     """The lines that fit: the beginning and, more of it, the end."""
-
-    def height(some: Sequence[str]) -> int:
-        return sum(max(1, math.ceil(len(line) / width)) for line in some)
-
-    if room is None or height(lines) <= room:
-        return "\n".join(lines)
-    first, last = list(lines[:2]), list[str]()
-    for line in reversed(lines[2:]):
-        if height([*first, line, *last]) + 1 > room:
-            break
-        last.insert(0, line)
-    return "\n".join([*first, f"  ... {len(lines) - len(first) - len(last)} lines, which --full shows", *last])
+    if room is None or len(lines) <= room:
+        return list(lines)
+    first = lines[: min(3, room // 3)]
+    last = lines[len(lines) - (room - len(first) - 1) :]
+    left_out = len(lines) - len(first) - len(last)
+    return [*first, f"  ... {left_out} line{'s' if left_out != 1 else ''}, which --full shows", *last]
 
 
 def _table(drawn: Lanes, memory: bool, room: int | None, *, place: bool) -> Table:
@@ -162,8 +182,13 @@ def _chosen(rows: Sequence[Row], room: int | None) -> list[Row | int]:
         return list(rows)
     order = [len(rows) - 1, *(i for i, r in enumerate(rows) if r.notes), 0, *range(len(rows) - 2, 0, -1)]
     kept: set[int] = set()
+
+    def lines(some: set[int]) -> int:
+        gaps = sum(1 for i in range(len(rows)) if i not in some and (i == 0 or i - 1 in some))
+        return sum(cost[i] for i in some) + gaps
+
     for i in order:
-        if i not in kept and sum(cost[k] for k in kept) + cost[i] + _GAPS <= room:
+        if lines(kept | {i}) <= room:
             kept.add(i)
     made: list[Row | int] = []
     for i, r in enumerate(rows):

@@ -1,6 +1,6 @@
 """The HTML report: one file that needs no network, made from the JSON result alone.
 
-``verify``, ``matrix`` and ``review`` have a page each. Templates escape everything; the script
+``verify``, ``matrix``, ``review`` and ``list`` have a page each. Templates escape everything; the script
 gets its data as JSON in which no markup can end, and the page allows no other script and loads nothing.
 """
 
@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from tlbcheck.report.drawing import STYLE
+from tlbcheck.report.escape import visible
 from tlbcheck.report.html.pages import page as page_of
 
 
 def build(document: Mapping[str, Any]) -> str:
-    """The page of a result as text."""
+    """The page of a result as text. Raises ``KeyError`` if it lacks a field."""
     import jinja2
 
     files = resources.files(__package__) / "templates"
@@ -27,13 +29,25 @@ def build(document: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = page_of(document)
+    page = page_of(_spelled(document))
     script = (files / "report.js").read_text(encoding="utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = environment.get_template(f"{document['command']}.html").render(
-        page=page,
-        style=(files / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'",
-    )
+    try:
+        text = environment.get_template(f"{document['command']}.html").render(
+            page=page,
+            style=(files / "report.css").read_text(encoding="utf-8") + STYLE,
+            script=script,
+            policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'",
+        )
+    except jinja2.UndefinedError as error:
+        raise KeyError(str(error)) from None  # a field that the result lacks, as anywhere else
     return text if text.endswith("\n") else text + "\n"
+
+
+def _spelled(value: Any) -> Any:
+    """A result without characters that HTML does not allow, or that would reorder what is read."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {_spelled(k): _spelled(v) for k, v in value.items()}
+    return [_spelled(v) for v in value] if isinstance(value, list | tuple) else value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
-from tlbcheck.report.html.viewer import viewer
+from tlbcheck.report.html.viewer import labels, viewer
 from tlbcheck.report.judge import OK, UNDECIDED, facts_of, reproduce, status, told, verdict
+from tlbcheck.report.places import line_in_mail
 from tlbcheck.report.story import sentence
 
 _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
@@ -15,7 +16,7 @@ _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
 
 def page(document: Mapping[str, Any]) -> dict[str, Any]:
     """The page of a result. Raises ``KeyError`` for a command that has none."""
-    made = {"verify": _verify, "matrix": _matrix, "review": _review}[document["command"]](document)
+    made = {"verify": _verify, "matrix": _matrix, "review": _review, "list": _list}[document["command"]](document)
     tool = document["tool"]
     return {**made, "made_by": ", ".join(f"{n} {tool[n]}" for n in tool)}
 
@@ -61,7 +62,7 @@ def _sections(document: Mapping[str, Any], results: Sequence[Mapping[str, Any]],
         yield {
             "id": f"model-{i}",
             "name": name,
-            "title": facts["title"],
+            "title": facts.get("variant") or facts["title"],
             "source": facts["source"],
             "entries": told_,
             "scope": entries[0]["scope"],
@@ -123,7 +124,7 @@ def _coverage(procedures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if not p["steps"] or p["executed"] is None:
             continue
         steps, executed = set(p["steps"]), set(p["executed"])
-        marks = [(n, text, "reached" if n in executed else "never" if n in steps else "") for n, text in enumerate(p["text"], p["line"])]
+        marks = [(label, text, "reached" if n in executed else "never" if n in steps else "") for n, (label, text) in enumerate(zip(labels(p), p["text"], strict=True), p["line"])]
         made.append({"procedure": p["procedure"], "place": f"{p['file']}:{p['line']}", "reached": len(executed), "steps": len(steps), "lines": marks})
     return made
 
@@ -160,9 +161,37 @@ def _matrix(document: Mapping[str, Any]) -> dict[str, Any]:
         "maps": maps,
         "rows": shown,
         "note": sentence(document["note"]) if document.get("note") else "",
+        "clauses": document.get("clauses", {}),
         "reproduce": f"tlbcheck matrix {document['model']}",
         "viewers": False,
     }
+
+
+# -- list
+
+
+def _list(document: Mapping[str, Any]) -> dict[str, Any]:
+    models = [
+        {
+            **m,
+            "id": f"model-{i}",
+            "declared": _declared(m["expected"]),
+            "variants": [{"name": n, "doc": doc, "source": m["variants_source"][n], "declared": _declared(m["variants_expected"][n])} for n, doc in m["variants"].items()],
+        }
+        for i, m in enumerate(document["models"], 1)
+    ]
+    variants = sum(len(m["variants"]) for m in models)
+    return {
+        "title": "The library",
+        "about": f"{len(models)} models, {variants} variants, {len(document['properties'])} properties",
+        "models": models,
+        "properties": [{**about, "name": n, "id": f"property-{i}", "title": sentence(about["title"])} for i, (n, about) in enumerate(document["about"].items(), 1)],
+        "viewers": False,
+    }
+
+
+def _declared(expected: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"property": n, "verdict": v, "class": "bad" if v == "violated" else "good"} for n, v in expected.items()]
 
 
 # -- review
@@ -172,13 +201,14 @@ def _review(document: Mapping[str, Any]) -> dict[str, Any]:
     patch = document["patch"]
     after, before = document["verdicts"]["after"] or [], document["verdicts"]["before"]
     findings = [_finding(document, i, f) for i, f in enumerate(document["findings"], 1)]
-    lines = [{**x, "findings": [f for f in findings if f["here"] and f["line"] == x["n"]], "unseen": [u["text"] for u in document["unseen"] if u["line"] == x["n"]]} for x in document["lines"]]
+    lines = [{**x, "findings": [f for f in findings if f["here"] == x["n"]], "unseen": [u["text"] for u in document["unseen"] if u["line"] == x["n"]]} for x in document["lines"]]
+    text = {x["n"]: x["text"] for x in lines}
     sections = list(_sections(document, after, runs=not findings))
     return {
-        "title": patch["subject"] or patch["file"],
-        "about": f"by {patch['author']}" if patch["author"] else "",
-        "lines": lines,
-        "findings": findings,
+        "title": patch["subject"] or patch["shown"],
+        "about": ", ".join(x for x in (f"by {patch['author']}" if patch["author"] else "", patch["date"], patch["shown"] if patch["subject"] else "") if x),
+        "parts": _parts(lines),
+        "findings": [{**f, "code": text[f["here"]].lstrip("> +\t") if f["here"] else ""} for f in findings],
         "changes": [{"head": head, "class": class_, "found": document[key]} for key, head, class_ in _CHANGES if document[key]],
         "together": document.get("together"),
         "compared": _compared(before, after),
@@ -188,14 +218,36 @@ def _review(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_AROUND = {"findings": 6, "unseen": 2}
+"""Lines of the patch that are shown on either side of what is said."""
+_WORTH_FOLDING = 4
+
+
+def _parts(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The patch in stretches: those with something said in them, or else its hunks, and folded what lies between."""
+    said = [(i, around) for i, x in enumerate(lines) for what, around in _AROUND.items() if x[what]]
+    near = {k for i, around in said for k in range(i - around, i + around + 1)}
+    shown = [i in near if said else x["kind"] in ("context", "add", "remove") for i, x in enumerate(lines)]
+    made: list[dict[str, Any]] = []
+    for open_, stretch in itertools.groupby(zip(shown, lines, strict=True), key=lambda x: x[0]):
+        some = [x for _, x in stretch]
+        folded = not open_ and len(some) >= _WORTH_FOLDING
+        if made and made[-1]["folded"] is folded:
+            made[-1]["lines"] += some
+        else:
+            made.append({"folded": folded, "lines": some})
+    return made
+
+
 def _finding(document: Mapping[str, Any], number: int, f: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding with the run that shows it; ``here``: it is at a line of the patch that is shown."""
+    """A finding with the run that shows it; ``here``: the line of the patch that it is at, if that is shown."""
     models = document.get("models", {})
     facts = {**_NO_FACTS, **models.get("after", {})}
     clauses = facts.get("properties", {}).get(f["property"], {}).get("clauses", {})
     entry = {"model": f["file"], "property": f["property"], "violations": ()}
-    here = PurePath(f["file"]).name == PurePath(document["patch"]["file"]).name
-    return {**f, "id": f"finding-{number}", "number": number, "here": here, "viewer": viewer(number, entry, f["violation"], facts, clauses)}
+    here = line_in_mail(document, f)
+    v = {**f["violation"], "blame": f["violation"]["blame"] or {"kind": f["kind"], "text": f"{f['summary']}: {f['fix']}"}}
+    return {**f, "harm": sentence(f["harm"])[:-1], "id": f"finding-{number}", "number": number, "here": here, "viewer": viewer(number, entry, v, facts, clauses)}
 
 
 _CHANGES = (("introduces", "Introduces", "bad"), ("leaves", "Leaves as it was", "open"), ("fixes", "Fixes", "good"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.lanes import cells_at, kind_of, lanes, owner
+from tlbcheck.report.caches import events, points, watched
+from tlbcheck.report.lanes import kind_of, lanes, owner
 from tlbcheck.report.prose import paragraphs
-from tlbcheck.report.story import case_lines, for_ever, notes, place, sentence, start_values, what, yes_no
+from tlbcheck.report.story import case_lines, cpus, for_ever, notes, place, sentence, several, start_values, watch, what, yes_no
 
 _BLAME = {"missing": "What was missing", "misplaced": "What came too early"}
 
@@ -25,12 +26,12 @@ def viewer(number: int, entry: Mapping[str, Any], v: Mapping[str, Any], facts: M
         "clause": v["clause"],
         "summary": sentence(v["summary"]),
         "case": case_lines(v["case"]),
-        "watch": v["tracked"]["text"] if v["tracked"] and v["tracked"]["about"] else "",
-        "cached_at_start": v["initial"]["cached"],
+        "watch": watch(v),
         "start": ", ".join(f"{n} = {x}" for n, x in start_values(v).items()),
         "blame": blame_line(v, clause, prefix),
         "lanes": drawn,
         "memory": any(r.memory or r.cpu is None for r in drawn.rows),
+        "acts": any(r.cpu is None for r in drawn.rows),
         "broken": _broken(v, clause),
         "prose": paragraphs(v, clause),
         "data": _data(v, prefix, drawn.cpus, facts, clause),
@@ -40,20 +41,63 @@ def viewer(number: int, entry: Mapping[str, Any], v: Mapping[str, Any], facts: M
 
 
 def blame_line(v: Mapping[str, Any], clause: str, prefix: str = "") -> list[dict[str, str]]:
-    """What changed, the invalidation that was missing, the use: each a ``head``, a ``text`` and the step that it links to."""
-    made = []
-    stale = [c["stale_since"] for c in cells_at(v, len(v["steps"])) if c["stale_since"] is not None]
-    if stale:
-        since = min(stale)
-        text = what(v["steps"][since - 1]) if since else "the entry was stale from the start"
-        made.append({"head": "What changed", "text": text, "at": f"step {since}", "href": f"#{prefix}step-{since}"})
+    """What changed, the invalidation that was missing, the use: each a ``head``, a ``text`` and the step that it links to.
+
+    Of each as much as the result tells.
+    """
+
+    def box(head: str, text: str, step: int | None = None) -> dict[str, str]:
+        known = step is not None
+        return {"head": head, "text": text, "at": f"step {step}" if known else "", "href": f"#{prefix}step-{step}" if known else ""}
+
+    depth, made = v["depth"], []
+    changed = _changed(v)
+    if changed is not None:
+        made.append(box(*changed))
     if v["blame"]:
-        made.append({"head": _BLAME.get(v["blame"]["kind"], "What mends it"), "text": v["blame"]["text"], "at": "", "href": ""})
+        made.append(box(_BLAME.get(v["blame"]["kind"], "What mends it"), v["blame"]["text"]))
+    elif kept := _kept(v, changed[2] if changed is not None and changed[2] is not None else 0):
+        made.append(box("What was missing", kept))
     if v["steps"]:
         last = v["steps"][-1]
-        text = what(last) if last.get("exception") else f"{what(last)}; then {clause}" if clause else what(last)
-        made.append({"head": "The fault" if last.get("exception") else "The use", "text": text, "at": f"step {v['depth']}", "href": f"#{prefix}step-{v['depth']}"})
+        same = changed is not None and changed[2] == depth
+        text = what(last) if last.get("exception") or not clause else clause if same else f"{what(last)}; then {clause}"
+        made.append(box("What never ends" if v["loop"] is not None else "The fault" if last.get("exception") else "The use", text, depth))
     return made
+
+
+def _changed(v: Mapping[str, Any]) -> tuple[str, str, int | None] | None:
+    """What made the entry stale; else what made the end of the run wrong; else that the entry was cached. With the step."""
+    caches, steps, depth = v.get("caches"), v["steps"], v["depth"]
+    cells = [c for c in points(caches, len(steps))[-1] if c.entry in watched(caches)]
+    stale = [c.stale_since for c in cells if c.stale_since is not None]
+    if stale:
+        return ("What changed", what(steps[min(stale) - 1]), min(stale)) if min(stale) else ("What was so", "the entry is stale from the start", 0)
+    if steps and steps[-1].get("exception"):
+        deciding = [(i, n) for i, s in enumerate(steps[:-1], 1) for n in v.get("rests_on", ()) if n in s.get("after", {})]
+        if deciding:
+            return "What changed", what(steps[deciding[-1][0] - 1]), deciding[-1][0]
+        so = ", ".join(f"{n} = {yes_no(v['initial']['shown'][n])}" for n in v.get("rests_on", ()) if n in v["initial"]["shown"])
+        return ("What was so", f"{so}, from the start on", 0) if so else None
+    since = v.get("since")
+    if since is not None and 0 < since < depth:
+        return "What changed", what(steps[since - 1]), since
+    if cells:
+        filled = [i for i in range(1, len(steps) + 1) if "filled" in events(caches, i)]
+        return ("What was cached", f"the watched entry, by speculation after: {what(steps[filled[-1] - 1])}", filled[-1]) if filled else ("What was cached", "the watched entry, from the start on", 0)
+    return None
+
+
+def _kept(v: Mapping[str, Any], since: int) -> str:
+    """That nothing drops the watched entry from step ``since`` on; empty if it is not cached at the end."""
+    caches = v.get("caches")
+    last = [c.cpu for c in points(caches, len(v["steps"]))[-1] if c.entry in watched(caches)]
+    if not last or v["depth"] <= since:
+        return ""
+    filled = [i for i in range(since + 1, len(v["steps"]) + 1) if "filled" in events(caches, i)]
+    first = filled[-1] if filled else since
+    again = f"speculation caches the watched entry after step {first}, and " if filled else ""
+    return f"{again}no step from {first + 1} to {v['depth']} drops {'it' if filled else 'the watched entry'}{' on ' + cpus(sorted(set(last))) if several(v) else ''}"
 
 
 def _broken(v: Mapping[str, Any], clause: str) -> str:
@@ -63,13 +107,12 @@ def _broken(v: Mapping[str, Any], clause: str) -> str:
 
 def _shown(v: Mapping[str, Any]) -> str:
     """What the grid shows of the caches, for the reader to judge it by."""
-    if any("cells" in s for s in v["steps"]):
+    if v["loop"] is not None:
+        return "A run that goes on for ever is judged by what its software does: caches are not followed."
+    if not v.get("caches"):
         return ""
-    if v["initial"].get("everything"):
-        return "This run was found on the literal caches; the result does not say what they hold."
-    if not v["tracked"] or not v["tracked"]["about"]:
-        return "This violation is about no cached entry, so none is shown."
-    return "The search follows one arbitrary entry. Only this one is shown; others may be cached too."
+    everything = "All that speculation can have cached by then is shown"
+    return f"{everything}; the watched entry is marked." if watched(v["caches"]) else f"{everything}. This violation is about none of it."
 
 
 def _drawing(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -94,23 +137,23 @@ def _data(v: Mapping[str, Any], prefix: str, cpus: int, facts: Mapping[str, Any]
     told = [n for n in v["initial"]["shown"] if kind_of(n, variables) != "case" and n != "halted"]
     own = list(dict.fromkeys(name for n in told for cpu, name in [owner(n)] if cpu is not None))
     common = [n for n in told if owner(n)[0] is None]
-    grid = _grid(facts.get("cache"))
+    caches = v.get("caches")
+    entry = f"{sentence(watch(v))}" if watched(caches) else ""
     values = [[*_at(n), yes_no(v["initial"]["shown"][n])] for n in told]
-    start = f"Start. {v['tracked']['text'] + ' is ' + ('cached' if v['initial']['cached'] else 'not cached yet') + '.' if v['tracked'] and v['tracked']['about'] else ''}"
-    steps = [{"text": start.strip(), "place": "", "notes": [], "set": values, "cells": _cells(v, 0, grid), "stack": []}]
+    steps = [{"text": f"Start. {entry}".strip(), "place": "", "notes": [], "set": values, "cache": caches["start"] if caches else [], "stack": []}]
     for i, s in enumerate(v["steps"], 1):
         who = "environment" if s["cpu"] is None else f"CPU{s['cpu']}{'' if s['level'] == 'task' else ' ' + s['level']}"
         steps.append(
             {
                 "text": f"{who}, {s['actor']}: {what(s)}",
                 "place": place(s),
-                "notes": [*(list(n) for n in notes(i, s, v)), *([["x", _broken(v, clause)]] if i == v["depth"] else [])],
+                "notes": [*(list(n) for n in notes(i, v)), *([["x", _broken(v, clause)]] if i == v["depth"] else [])],
                 "set": [[*_at(n), yes_no(shown)] for n, (_, shown) in s.get("after", {}).items() if n in told],
-                "cells": _cells(v, i, grid),
-                "stack": [[blocks.find(at), at["line"], procedure, at["file"]] for at, procedure in zip(s["source"], [*s["procedures"], *[""] * len(s["source"])], strict=False)],
+                "cache": caches["steps"][i - 1] if caches else [],
+                "stack": [[*blocks.find(at), procedure, f"{at['file']}:{at['line']}"] for at, procedure in zip(s["source"], [*s["procedures"], *[""] * len(s["source"])], strict=False)],
             }
         )
-    return {"prefix": prefix, "cpus": cpus, "own": own, "common": common, "grid": grid, "steps": steps, "sources": blocks.used}
+    return {"prefix": prefix, "cpus": cpus, "own": own, "common": common, "grid": _grid(facts.get("cache"), caches), "steps": steps, "sources": blocks.used}
 
 
 def _at(name: str) -> tuple[int, str]:
@@ -127,46 +170,61 @@ class _Sources:
         self.numbers: dict[int, int] = {}
         self.used: list[dict[str, Any]] = []
 
-    def find(self, at: Mapping[str, Any]) -> int:
-        """Number of the procedure that ``at`` is in; -1 if its text is not known."""
+    def find(self, at: Mapping[str, Any]) -> tuple[int, int]:
+        """Number of the procedure that ``at`` is in and which of its lines that is; -1 and 0 if its text is not known."""
         for i, p in enumerate(self.procedures):
-            if p["file"] == at["file"] and p["line"] <= at["line"] < p["line"] + len(p["text"]):
+            line = line_of(p, at)
+            if line is not None:
                 if i not in self.numbers:
                     self.numbers[i] = len(self.used)
-                    self.used.append({k: p[k] for k in ("procedure", "file", "line", "text")})
-                return self.numbers[i]
-        return -1
+                    self.used.append({"procedure": p["procedure"], "text": p["text"], "labels": labels(p)})
+                return self.numbers[i], line
+        return -1, 0
 
 
-def _grid(cache: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The fields that make rows and columns: tags by pages, or the first two that there are."""
-    if not cache or not cache["fields"]:
+def line_of(p: Mapping[str, Any], at: Mapping[str, Any]) -> int | None:
+    """Which line of a procedure's text, from 0, stands at a place."""
+    if "places" in p:
+        return next((i for i, (file, line) in enumerate(p["places"]) if (file, line) == (at["file"], at["line"])), None)
+    found = int(at["line"]) - int(p["line"])
+    return found if p["file"] == at["file"] and 0 <= found < len(p["text"]) else None
+
+
+def labels(p: Mapping[str, Any]) -> list[str]:
+    """The line numbers beside a procedure's text; lines of another file, such as those that a patch adds, have none."""
+    if "places" in p:
+        return [str(line) if file == p["file"] else "+" for file, line in p["places"]]
+    return [str(n) for n in range(p["line"], p["line"] + len(p["text"]))]
+
+
+def _grid(cache: Mapping[str, Any] | None, caches: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Tags by pages, or by the first two fields that there are; ``entries`` gives each one's row, column, words and whether it is watched.
+
+    Only tags and pages that something of this run is cached under.
+    """
+    if not cache or not cache["fields"] or not caches:
         return None
     names = list(cache["fields"])
-    row = "tag" if "tag" in names else names[0]
-    column = "page" if "page" in names else next((n for n in names if n != row), row)
+    row = next((n for n in ("tag", "asid", "vpid") if n in names), names[0])
+    column = next((n for n in ("page", *names) if n in names and n != row), row)
+    entries = [e["shown"] for e in caches["entries"]]
+    rows = [_label(x) for x in cache["fields"][row] if any(e[row] == x for e in entries)]
+    columns = [_label(x) for x in cache["fields"][column] if any(e[column] == x for e in entries)]
+    about = watched(caches)
+
+    def words(shown: Mapping[str, Any]) -> str:
+        told = {n: x for n, x in shown.items() if n not in (row, column) and x is not False}
+        return ", ".join(n if x is True else f"{n} {x}" if isinstance(x, int) else _label(x) for n, x in told.items()) or "cached"
+
     return {
         "name": cache["name"],
-        "row": "PCID" if row == "tag" else row,
+        "row": {"tag": "PCID", "asid": "ASID"}.get(row, row),
         "column": column,
-        "fields": [row, column],
-        "rows": [_label(x) for x in cache["fields"][row]],
-        "columns": [_label(x) for x in cache["fields"][column]],
+        "rows": rows,
+        "columns": columns,
+        "entries": [[rows.index(_label(e[row])), columns.index(_label(e[column])), words(e), i in about, caches["entries"][i]["text"]] for i, e in enumerate(entries)],
     }
 
 
 def _label(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value).replace("_", " ")
-
-
-def _cells(v: Mapping[str, Any], number: int, grid: Mapping[str, Any] | None) -> list[list[Any]]:
-    """What is cached after a step: CPU, row, column, what the cell says, and since which step it is stale (or null)."""
-    if grid is None:
-        return []
-    row, column = grid["fields"]
-    made = []
-    for cell in cells_at(v, number):
-        shown = cell["shown"]
-        words = [n if x is True else _label(x) for n, x in shown.items() if n not in (row, column) and x is not False]
-        made.append([cell["cpu"], grid["rows"].index(_label(shown[row])), grid["columns"].index(_label(shown[column])), ", ".join(words) or "cached", cell["stale_since"]])
-    return made

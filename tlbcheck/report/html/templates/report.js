@@ -71,7 +71,7 @@
       const now = this.element.querySelector(".now");
       now.replaceChildren(make("span", "", number ? `${number}. ${step.text}` : step.text));
       for (const [mark, text] of step.notes) now.append(make("span", `note ${{ "+": "fill", "-": "drop", "!": "warn", x: "broken" }[mark]}`, text));
-      this.showGrid(step);
+      if (this.data.grid) this.showGrid(number);
       this.showRegisters(number);
       this.showSource(step);
     }
@@ -82,7 +82,7 @@
       const place = this.element.querySelector("[data-tlb]");
       const grid = this.data.grid;
       this.cells = new Map();
-      if (!grid) { place.append(make("p", "quiet", "This model has no cache.")); return; }
+      if (!grid) { this.element.querySelector(".tlb").hidden = !this.element.querySelector(".tlb .quiet"); return; }
       for (let cpu = 0; cpu < this.data.cpus; cpu++) {
         const head = make("tr", "", make("th", "corner", `${grid.row} \\ ${grid.column}`));
         for (const name of grid.columns) head.append(Object.assign(make("th", "", name), { scope: "col" }));
@@ -101,16 +101,24 @@
       }
     }
 
-    showGrid(step) {
-      for (const cell of this.cells.values()) { cell.className = ""; cell.replaceChildren(); }
-      for (const [cpu, row, column, words, stale] of step.cells) {
-        const cell = this.cells.get(`${cpu},${row},${column}`);
-        if (!cell) continue;
-        cell.classList.add("cached");
-        if (stale !== null) cell.classList.add("stale");
-        const entry = make("div", "", words);
-        if (stale !== null) entry.append(make("span", "since", stale ? `stale since step ${stale}` : "stale from the start"));
-        cell.append(entry);
+    /** What is cached: the changes of all steps so far, one after the other. */
+    showGrid(number) {
+      const held = new Map(); // "cpu,entry": since which step it is stale, or null
+      this.data.steps.slice(0, number + 1).forEach((step, i) => {
+        for (const [cpu, entry, what] of step.cache) {
+          if (what === "dropped") held.delete(`${cpu},${entry}`);
+          else held.set(`${cpu},${entry}`, what === "stale" ? i : null);
+        }
+      });
+      for (const cell of this.cells.values()) cell.replaceChildren();
+      const order = [...held].map(([key, stale]) => [...key.split(",").map(Number), stale]);
+      order.sort(([, a], [, b]) => Number(this.data.grid.entries[b][3]) - Number(this.data.grid.entries[a][3]) || a - b); // what is watched comes first
+      for (const [cpu, entry, stale] of order) {
+        const [row, column, words, watched, text] = this.data.grid.entries[entry];
+        const made = make("div", ["cached", watched ? "watched" : "", stale === null ? "" : "stale"].join(" ").trim(), words);
+        made.title = text;
+        if (stale !== null) made.append(make("span", watched ? "since" : "hidden", stale ? ` stale since step ${stale}` : " stale from the start"));
+        this.cells.get(`${cpu},${row},${column}`).append(made);
       }
     }
 
@@ -141,8 +149,8 @@
       const scrolled = place.querySelector(".listing")?.scrollTop ?? 0;
       if (!step.stack.length) { place.replaceChildren(make("p", "quiet", this.at ? "The source of this step is not known." : "Before the first step.")); return; }
       const frames = make("ol", "stack");
-      step.stack.forEach(([, line, procedure, file], i) => {
-        const button = make("button", "", `${procedure ? `${procedure}, ` : ""}${file}:${line}`);
+      step.stack.forEach(([, , procedure, where], i) => {
+        const button = make("button", "", `${procedure ? `${procedure}, ` : ""}${where}`);
         button.type = "button";
         if (i === this.frame) button.setAttribute("aria-current", "true");
         button.addEventListener("click", () => { this.frame = i; this.showSource(step); place.querySelectorAll(".stack button")[i].focus(); });
@@ -153,13 +161,12 @@
       if (!source) { place.replaceChildren(make("p", "quiet", "The text of this procedure is not part of the result."), frames); return; }
       const table = make("table", "code");
       source.text.forEach((text, i) => {
-        const n = source.line + i;
         const marks = make("td", "mark");
-        const here = [...this.data.steps.keys()].filter((k) => { const top = this.data.steps[k].stack[0]; return top && top[0] === number && top[1] === n; });
+        const here = [...this.data.steps.keys()].filter((k) => { const top = this.data.steps[k].stack[0]; return top && top[0] === number && top[1] === i; });
         const near = here.sort((a, b) => Math.abs(a - this.at) - Math.abs(b - this.at)).slice(0, 6).sort((a, b) => a - b); // a loop has too many
         for (const k of near) marks.append(Object.assign(make("a", "", String(k)), { href: `#${this.data.prefix}step-${k}`, title: `step ${k}` }));
-        const row = make("tr", n === line ? "current" : "", make("td", "n", String(n)), make("td", "", make("code", "", text)), marks);
-        if (n === line) row.setAttribute("aria-current", "true");
+        const row = make("tr", i === line ? "current" : "", make("td", "n", source.labels[i]), make("td", "", make("code", "", text)), marks);
+        if (i === line) row.setAttribute("aria-current", "true");
         table.append(row);
       });
       const listing = Object.assign(make("div", "listing scroll", table), { tabIndex: 0 });
