@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from tlbcheck import CACHED, CacheKind, Flag, Model, Operation, Property, Variant, operation, procedure, shared, var
+from tlbcheck import CACHED, CacheKind, Flag, Model, Operation, Procedure, Property, Variant, operation, procedure, shared, var
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, eq, not_, or_
 from tlbcheck.lang.program import Clause, marker
 from tlbcheck.lang.types import BOOL, enum_type
@@ -118,8 +118,8 @@ def read_for_ever() -> None:
         read()
 
 
-def _model(name: str, title: str, task: object, kind: CacheKind) -> Model:
-    return Model(name=name, title=title, init=start, task=task, cache=kind, flags={FORGETFUL: False}, variants={"faulty": Variant("faulty", {FORGETFUL: True})})  # type: ignore[arg-type]
+def _model(name: str, title: str, task: Procedure, kind: CacheKind) -> Model:
+    return Model(name=name, title=title, init=start, task=task, cache=kind, flags={FORGETFUL: False}, variants={"faulty": Variant("faulty", {FORGETFUL: True})})
 
 
 THROUGH_A_CACHED_TABLE = and_(CACHED2, eq(LEVEL2, Level.table))

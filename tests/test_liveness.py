@@ -6,10 +6,11 @@ Two CPUs wait for each other in small protocols of which the answer is plain.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tlbcheck import InputError, Interrupt, Model, Property, cpus, per_cpu, procedure, this_cpu, var
+from tlbcheck import InputError, Interrupt, Model, Procedure, Property, cpus, per_cpu, procedure, this_cpu, var
 from tlbcheck.check import verify
 from tlbcheck.engines.run import ModelResult, story
 from tlbcheck.lang.expr import not_
@@ -109,23 +110,23 @@ def nothing_to_do() -> None:
             asked.at(1).set(True)
 
 
-def model(task: object, **more: object) -> Model:
-    values = {"name": "m", "title": "m", "cpus": 2, "init": start, "task": task, "interrupts": (Interrupt(answer, IF, when=asked.expr),), **more}
-    return Model(**values)  # type: ignore[arg-type]
+def model(task: Procedure, **more: Any) -> Model:
+    values: dict[str, Any] = {"name": "m", "title": "m", "cpus": 2, "init": start, "task": task, "interrupts": (Interrupt(answer, IF, when=asked.expr),), **more}
+    return Model(**values)
 
 
-def check(task: object, **more: object) -> ModelResult:
+def check(task: Procedure, **more: Any) -> ModelResult:
     return verify(model(task, **more), [DONE], engines=("explicit",))
 
 
 @pytest.mark.parametrize("task", [ask, windows, nothing_to_do])
-def test_fair_runs_end_every_request(task: object) -> None:
+def test_fair_runs_end_every_request(task: Procedure) -> None:
     """A spinning CPU, one that opens windows for interrupts, one that is busy elsewhere: interrupts come through."""
     assert check(task)["done"].verdict == "proved"
 
 
 @pytest.mark.parametrize("task", [ask_once_with_interrupts_off, blocks])
-def test_interrupts_off_while_waiting(task: object) -> None:
+def test_interrupts_off_while_waiting(task: Procedure) -> None:
     """x86-tlb.md N-8: both spin with interrupts off; and where nothing can go on, the loop is empty."""
     result = check(task)
     violation = result["done"].violations[0]
