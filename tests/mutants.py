@@ -144,7 +144,7 @@ class Situation:
 
 _FREE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "MOV to CR0": {"pg": (0, 1)},
-    "MOV to CR3": {"low12": (0, 1), "bit63": (0, 1)},
+    "MOV to CR3": {"low12": (0, 1), "address_bit": (12, 45, 46, 51, 52, 62), "bit63": (0, 1)},
     "MOV to CR4": dict.fromkeys(("pge", "pcide", "pae", "pse", "smep"), (0, 1)),
     "INVLPG": {"page": (0, 1), "canonical": (0, 1)},
     "INVPCID 0": {"descriptor": (0, 1, 0x1000, 0x1001), "page": (0, 1), "canonical": (0, 1)},
@@ -169,7 +169,7 @@ def _operand(op: reference.Op) -> int:
         case "MOV to CR0":
             return _word(op, {"pg": x86.X86_CR0_PG})
         case "MOV to CR3":
-            return op.low12 | _word(op, {"bit63": x86.X86_CR3_NOFLUSH})
+            return op.low12 | 1 << op.address_bit | _word(op, {"bit63": x86.X86_CR3_NOFLUSH})
     return _word(op, _CR4_BITS)
 
 
@@ -178,6 +178,8 @@ def _values(op: reference.Op, k: reference.Registers, e: reference.Entry) -> dic
         "cr0": _word(k, {"pg": x86.X86_CR0_PG}),
         "cr3": k.cr3_low12,
         "cr4": _word(k, _CR4_BITS),
+        "setting.maxphyaddr_is_52": k.maxphyaddr == 52,
+        "setting.maxphyaddr": k.maxphyaddr,
         "setting.lma": k.long_mode,
         "setting.pcid": k.has_pcid,
         "setting.invpcid": k.has_invpcid,
@@ -195,7 +197,8 @@ def _values(op: reference.Op, k: reference.Registers, e: reference.Entry) -> dic
 def situations(kind: str) -> tuple[Situation, ...]:
     """All small combinations of bits in which the machine can be, in an order that finds differences soon."""
     fields = ("pg", "pge", "pcide", "pae", "long_mode", "has_pcid", "cr3_low12", *(("pse", "smep") if kind == "MOV to CR4" else ("has_invpcid",)))
-    states = [k for k in (reference.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)))) if reference.possible(k)]
+    widths = (46, 52) if kind == "MOV to CR3" else (52,)
+    states = [k for k in (reference.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)) | {"maxphyaddr": widths})) if reference.possible(k)]
     entries = [reference.Entry(**c) for c in _combinations({"tag": (0, 1), "is_global": (0, 1), "page": (0, 1) if "page" in _FREE[kind] else (0,)})]
     ops = [reference.Op(kind, **c) for c in _combinations(_FREE[kind])]
     made = [Situation(op, k, e, _values(op, k, e)) for op in ops for k in states for e in entries if reference.can_be_cached(e, k)]

@@ -20,6 +20,7 @@ class Registers:
     pse: bool = False
     smep: bool = False
     cr3_low12: int = 0
+    maxphyaddr: int = 52
     long_mode: bool = True
     has_pcid: bool = True
     has_invpcid: bool = True
@@ -39,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Op:
-    """One operation with what it is given; ``kind`` is the name that the machine has for it."""
+    """One operation with what it is given; ``kind`` is the name that the machine has for it, ``address_bit`` the highest bit of 62:12 that CR3 gets."""
 
     kind: str
     pg: bool = False
@@ -49,6 +50,7 @@ class Op:
     pse: bool = False
     smep: bool = False
     low12: int = 0
+    address_bit: int = 12
     bit63: bool = False
     descriptor: int = 0
     page: int = 0
@@ -71,7 +73,7 @@ def fault(op: Op, k: Registers) -> str:
         case "MOV to CR0":
             return "#GP" if k.pg and not op.pg and (k.pcide or k.long_mode) else ""
         case "MOV to CR3":
-            return "#GP" if op.bit63 and not k.pcide else ""
+            return "#GP" if op.address_bit >= k.maxphyaddr or (op.bit63 and not k.pcide) else ""
         case "MOV to CR4":
             enabling = op.pcide and not k.pcide
             bad = (enabling and (not k.long_mode or k.cr3_low12 != 0)) or (op.pcide and not k.has_pcid) or (k.long_mode and k.pae and not op.pae)

@@ -177,6 +177,13 @@ def test_a_verdict_kills_a_mutated_operation() -> None:
     assert (found.fate, found.how.partition(" at depth")[0]) == ("killed", "xen/before-pcid: missing-flush violated")
 
 
+def test_mutants_of_reserved_bits_are_killed() -> None:
+    """F-1 left out, negated and without its condition: the reference knows each."""
+    found = [mutants.judge_clause(m.text, x86.MOV_TO_CR3, m.operation, by_verdict_first=False) for m in mutate.clause_mutants(x86.MOV_TO_CR3) if "[F-1" in m.text]
+    assert [x.fate for x in found] == ["killed"] * 3
+    assert not mutants.reference_difference(x86.MOV_TO_CR3)
+
+
 def test_the_reference_knows_impossible_states() -> None:
     assert not reference.possible(reference.Registers(pcide=True, long_mode=False))
     assert not reference.can_be_cached(reference.Entry(1, False), reference.Registers())

@@ -17,6 +17,7 @@ import pytest
 
 from tlbcheck import CACHED, CacheKind, Event, Model, Procedure, Property, case_variable, marker, operation, procedure, shared, u64
 from tlbcheck.check import verify
+from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, eq, evaluate, lookup, not_, or_, var
 from tlbcheck.lang.types import U64, enum_type
@@ -199,6 +200,31 @@ def noflush() -> None:
     MOV_TO_CR3(MOV_FROM_CR3() | X86_CR3_NOFLUSH)
 
 
+@procedure
+def highest_address_bit() -> None:
+    MOV_TO_CR3(1 << 51)
+
+
+@procedure
+def bit_52() -> None:
+    MOV_TO_CR3(1 << 52)
+
+
+@procedure
+def bit_62_with_noflush() -> None:
+    MOV_TO_CR3(X86_CR3_NOFLUSH | 1 << 62)
+
+
+@procedure
+def bit_45() -> None:
+    MOV_TO_CR3(1 << 45)
+
+
+@procedure
+def bit_46() -> None:
+    MOV_TO_CR3(1 << 46)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_k1_pcide_can_be_set_while_cr3_low_bits_are_0(profile: str) -> None:
     """K1: CR3[11:0]=0, set CR4.PCIDE: no fault; and it is set afterwards (SET is broken)."""
@@ -307,6 +333,34 @@ def test_reserved_descriptor_bits_and_noflush_fault() -> None:
     assert faults(program(without_pcids, noflush)) == {"#GP"}
     assert faults(program(with_pcids, noflush)) == set()
     assert violated(program(with_pcids, noflush), kept("bit-63-clear", bit(CR3.expr, 63))) == set()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("start", [with_pcids, without_pcids])
+def test_reserved_bits_of_cr3_fault(start: Procedure, profile: str) -> None:
+    """F-1: MOV CR3 with a bit of 62:MAXPHYADDR set: #GP, and CR3 is as it was. 52 bits are assumed where the model says nothing, and LAM is off."""
+    for task in (bit_52, bit_62_with_noflush):
+        model = program(start, task, profile=profile)
+        assert faults(model) == {"#GP"}
+        assert violated(model, kept("cr3-stays", not_(eq(CR3.expr, TREE)))) == set()
+    assert faults(program(start, highest_address_bit, profile=profile)) == set()
+
+
+@pytest.mark.parametrize("engine", ["explicit", "bmc"])
+def test_the_width_of_physical_addresses_is_the_models(engine: str) -> None:
+    """F-1 with MAXPHYADDR=46: bit 46 is reserved and bit 45 is not; with 47 neither is."""
+    for width, task, raised in ((46, bit_46, True), (46, bit_45, False), (47, bit_46, False), (36, bit_45, True)):
+        model = program(with_pcids, task, settings=x86.maxphyaddr(width))
+        assert verify(model, [NO_FAULT], engines=(engine,))["no-fault"].verdict == ("violated" if raised else "proved" if engine == "explicit" else "bounded"), width
+        assert faults(model) == ({"#GP"} if raised else set())
+    with pytest.raises(InputError, match="physical addresses of 53 bits"):
+        x86.maxphyaddr(53)
+
+
+def test_a_reserved_bit_faults_whatever_else_the_value_says() -> None:
+    """The dropped entries stay: nothing of the operation happens where it faults."""
+    run, _ = interpret(program(with_pcids, bit_52, cache=one_page(FALSE)), [NO_FAULT])
+    assert run.exception == "#GP" and run.memory["cpu0.cr3"] == TREE and run.tlb[0]
 
 
 # -- S1 and S2: SDM 11.7, Example 11-1

@@ -41,8 +41,8 @@ def promised(operation: Operation, profile: str) -> list[Clause]:
 # -- the invariants, by z3
 
 # Everything that a clause may speak of; a page is nothing but equal or not to another one.
-_WORDS = ("cr0", "cr3", "cr4", "entry.tag", "arg.value", "arg.pcid")
-_FLAGS = ("if", "entry.global", "arg.canonical", "arg.flags", "setting.pcid", "setting.invpcid", "setting.lma", "leaf.global", "walk")
+_WORDS = ("cr0", "cr3", "cr4", "entry.tag", "arg.value", "arg.pcid", "setting.maxphyaddr")
+_FLAGS = ("if", "entry.global", "arg.canonical", "arg.flags", "setting.pcid", "setting.invpcid", "setting.lma", "setting.maxphyaddr_is_52", "leaf.global", "walk")
 _PAGES = ("entry.page", "arg.page")
 REGISTERS = ("cr0", "cr3", "cr4", "if")
 

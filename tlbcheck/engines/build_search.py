@@ -14,7 +14,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-_OPTIONS = ("-O1", "-std=gnu11", "-shared", "-fPIC", "-pthread")
+# The loop runs as fast as with -O2, and is compiled in half the time: a cold start pays for that.
+_OPTIONS = ("-O1", "-fno-tree-fre", "-std=gnu11", "-shared", "-fPIC", "-pthread")
 
 
 def build(folder: Path) -> Path | None:

@@ -344,20 +344,15 @@ class Compiled:
         made: Callable[[State, tuple[int, ...], Masks], int] = self._compile(f"def {name}({arguments}):\n{unpack}    return {self.mask(when, names)}", name)
         return made
 
-    def initial_cached(self, s: State) -> Masks:
-        """The largest content that a run may start with, before any fill."""
-        names = self._mask_names(None, "s")
-        made = []
-        for name in self.entry_variables:
-            e = self.system.entry_initial.get(name)
-            if e is None:
-                made.append(0)
-                continue
-            key = "initial_" + str(self.entry_variables.index(name))
-            if key not in self._atoms:
-                self._compile(f"def {key}(s):\n    return {self.mask(e, names)}", key)
-            made.append(self._atoms[key](s))
-        return tuple(made)
+    def initial_content(self, s: State, *, cached: bool = True) -> Masks:
+        """The largest content that a run may start with, or none at all; before any fill."""
+        key = f"initial_{'content' if cached else 'nothing'}"
+        if key not in self._atoms:
+            names = self._mask_names(None, "s")
+            masks = "".join(f"{self.mask(self.system.entry_start(v, cached=cached), names)}, " for v in self.system.entry_variables)
+            self._compile(f"def {key}(s):\n    return ({masks})", key)
+        made: Masks = self._atoms[key](s)
+        return made
 
     def on_check(self, handler: Callable[[int], None]) -> None:
         """Called with a step's index when a check of the model fails."""

@@ -248,11 +248,10 @@ class Encoding:
         parts = []
         free = {}
         for v in self.system.entry_variables:
+            free[v.name] = to(self.system.entry_start(v))
             if v.name in self.system.entry_initial:
                 content = self.contents.setdefault(v.name, z3.Bool(f"content:{v.name}"))
-                free[v.name] = every(content, to(self.system.entry_initial[v.name]))
-            else:
-                free[v.name] = z3.BoolVal(bool(v.initial))
+                free[v.name] = every(content, free[v.name])
         for name, value in self.filled(self.now_terms, free).items():
             parts.append(self.now_terms[name] == value)
         return every(*parts)

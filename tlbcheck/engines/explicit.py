@@ -262,8 +262,8 @@ class Tracked:
         """Any content that the machine can hold: each entry cached or not, then saturated."""
         c = self.compiled
         news: dict[Bits, int] = {}
-        for content in (c.initial_cached(s), tuple(0 for _ in c.entry_variables)):
-            for bits, mask in self.split(c.fill(s, content), c.all).items():
+        for cached in (True, False):
+            for bits, mask in self.split(c.fill(s, c.initial_content(s, cached=cached)), c.all).items():
                 news[bits] = news.get(bits, 0) | mask
         return news
 

@@ -154,7 +154,7 @@ class _Full:
     def starts(self) -> Iterator[Node]:
         """The largest content; evictions, where there are any, reach every smaller one."""
         for index, chosen, s in self.compiled.initial_states():
-            node = s, self.settled(s, self.compiled.initial_cached(s))
+            node = s, self.settled(s, self.compiled.initial_content(s))
             self.came.setdefault(node, (None, index, chosen))
             yield node
 

@@ -313,8 +313,7 @@ class _Grounding:
         case = dict(control)
         for i, entry in enumerate(self.entries):
             for v in self.system.entry_variables:
-                cached = self.system.entry_initial.get(v.name) if content else None
-                case[content_bit(v.name, i)] = int(evaluate(cached, control | entry)) if cached is not None else 0
+                case[content_bit(v.name, i)] = int(evaluate(self.system.entry_start(v, cached=content), control | entry))
         cube = self.cube(case)
         return tuple(cube[i] for i in range(len(self.ground.components)))
 

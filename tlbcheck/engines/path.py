@@ -61,7 +61,7 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
     start = system.initial[first.step or 0]
     chosen = _named(start, first.chosen)
     control = _started(system, start, chosen, first.values)
-    state = _filled(system, control, {v.name: int(evaluate(e, control | entry)) if entry and (e := system.entry_initial.get(v.name)) is not None else 0 for v in system.entry_variables}, entry)
+    state = _filled(system, control, {v.name: int(evaluate(system.entry_start(v, cached=bool(entry)), control | entry)) for v in system.entry_variables}, entry)
     trace = [state]
     steps = []
     for move in moves[1:]:

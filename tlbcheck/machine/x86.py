@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tlbcheck.lang.expr import TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
+from tlbcheck.errors import InputError
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
 from tlbcheck.lang.model import CacheKind, Notation
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.types import BOOL, U64, Type
@@ -41,6 +42,19 @@ HAS_PCID = var("setting.pcid", BOOL)
 HAS_INVPCID = var("setting.invpcid", BOOL)
 LONG_MODE = var("setting.lma", BOOL)
 SETTINGS: Mapping[str, Expr] = {"setting.pcid": TRUE, "setting.invpcid": TRUE, "setting.lma": TRUE}
+MAXPHYADDR = ite(var("setting.maxphyaddr_is_52", BOOL), const(52, U64), var("setting.maxphyaddr", U64))
+"""The width of physical addresses: 52 bits, the most that there are, unless the model's settings say another."""
+
+
+def maxphyaddr(bits: int) -> Mapping[str, Expr]:
+    """The settings of a processor whose physical addresses have so many bits (CPUID.80000008H:EAX[7:0]).
+
+    Raises ``InputError`` for a width that no processor with IA-32e mode has.
+    """
+    if not 36 <= bits <= 52:
+        raise InputError(f"physical addresses of {bits} bits", hint="36 to 52: what CPUID.80000008H:EAX[7:0] says")
+    return {"setting.maxphyaddr_is_52": FALSE, "setting.maxphyaddr": const(bits, U64)}
+
 
 _INTEL = frozenset({"intel"})
 _AMD = frozenset({"amd"})
@@ -95,7 +109,11 @@ MOV_FROM_CR3 = Operation("MOV from CR3", result=CR3.expr, text="reads CR3")  # F
 MOV_TO_CR3 = Operation(
     "MOV to CR3",
     (("value", U64),),
-    faults=(Clause("F-2: SDM 4.5, bit 63 is reserved while CR4.PCIDE=0", (_NOFLUSH, not_(_PCIDE)), exception="#GP"),),
+    faults=(
+        # LAM, which gives bits 62:61 a meaning on some processors, is not modelled: they are reserved.
+        Clause("F-1: SDM vol. 2 MOV CR, a bit of 62:MAXPHYADDR is set", (_differ(word_op("shr", _VALUE & ~X86_CR3_NOFLUSH, MAXPHYADDR), const(0, U64)),), exception="#GP"),
+        Clause("F-2: SDM 4.5, bit 63 is reserved while CR4.PCIDE=0", (_NOFLUSH, not_(_PCIDE)), exception="#GP"),
+    ),
     effects=((CR3, _VALUE & ~X86_CR3_NOFLUSH),),
     drops=(
         Clause("SDM 4.10.4.1: with PCIDE=0, non-global entries of PCID 0", (not_(_PCIDE), eq(TAG, 0), not_(GLOBAL))),

@@ -6,7 +6,7 @@ reach it agrees. Sound for any engine; words of 64 bits shrink to the few that m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tlbcheck.lang.expr import Expr, nodes
@@ -46,14 +46,15 @@ def width(type_: Type) -> int:
             return type_.width
 
 
-_INTEGER = 32
-"""Bounded integers are computed in so many bits: sums of two ranges belong to neither."""
+def computed_in(type_: Type) -> int:
+    """Bits that an expression of ``type_`` is computed in: sums of two bounded integers belong to neither's range."""
+    return 32 if isinstance(type_, IntType) else width(type_)
 
 
 def _fitted(bits: Bits, e: Expr, size: int) -> Bits:
     """What a variable of ``size`` bits takes over of a value."""
     full = (1 << size) - 1
-    known = _INTEGER if isinstance(e.type, IntType) else width(e.type) if e.type is not None else size
+    known = computed_in(e.type) if e.type is not None else size
     return Bits(bits.ones & full, bits.zeros & full | full & ~((1 << known) - 1))
 
 
@@ -96,13 +97,18 @@ class KnownBits:
     def of(self, variable: Variable) -> Bits:
         return self.values[variable.name]
 
-    def _apply(self, step: Step) -> bool:
+    def read(self, step: Step) -> Callable[[Expr], Bits]:
+        """The possible bits of expressions in ``step``."""
         scope = {q.name: _parameter(q) for q in step.parameters}
         memo: dict[Expr, Bits] = {}
+        return lambda e: self._bits(e, scope, memo)
+
+    def _apply(self, step: Step) -> bool:
+        read = self.read(step)
         changed = False
         for name, e in step.updates.items():
             if name in self.values:
-                new = self.values[name].join(_fitted(self._bits(e, scope, memo), e, self.widths[name]))
+                new = self.values[name].join(_fitted(read(e), e, self.widths[name]))
                 if new != self.values[name]:
                     self.values[name] = new
                     changed = True
@@ -116,7 +122,7 @@ class KnownBits:
 
     def _compute(self, e: Expr, scope: Mapping[str, Bits], memo: dict[Expr, Bits]) -> Bits:
         assert e.type is not None
-        size = _INTEGER if isinstance(e.type, IntType) else width(e.type)
+        size = computed_in(e.type)
         full = (1 << size) - 1
         if e.op == "const":
             return _exactly(e.value, size)

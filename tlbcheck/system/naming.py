@@ -94,7 +94,7 @@ class Naming:
             for name, v in variables(e).items():
                 head, _, rest = name.partition(".")
                 if head == "setting":
-                    setting = self.model.settings.get(name, TRUE)
+                    setting = self.model.settings.get(name, const(1, v.type or BOOL))
                     names[name] = self.resolve(setting, cpu, level, acting)
                 elif head == "meaning":
                     if rest not in self.model.meanings:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.expr import TRUE, Expr, and_, evaluate
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, evaluate
 from tlbcheck.lang.model import CacheKind, Event, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.lang.types import Type
@@ -188,6 +188,12 @@ class TransitionSystem:
             entry = dict(zip(names, values, strict=True))
             if evaluate(possible, entry):
                 yield entry
+
+    def entry_start(self, v: Variable, *, cached: bool = True) -> Expr:
+        """What a variable of an entry is before any fill: whether it is cached, as the machine allows or not at all; what a property says of it, as declared."""
+        if v.name not in self.entry_initial:
+            return const(v.initial, v.type)
+        return self.entry_initial[v.name] if cached else FALSE
 
     def require_apart(self) -> None:
         """Raise ``InputError`` where entries may meet: what called this follows one tuple of entries."""
