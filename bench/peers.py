@@ -189,8 +189,9 @@ def _read_tlc(output: str, status: int) -> Answer:
 
 
 def _abc(size: tuple[int, ...], variant: str, folder: Path) -> list[Stage] | str:
-    source = _input("aiger", size, variant, "aig")
-    return source if isinstance(source, str) else _stages(("berkeley-abc", "-c", f"read_aiger {source}; pdr"))
+    circuit = folder / "cr3race.aig"
+    export = Stage((_COMMAND, "export", model_name(size, variant), "-p", "no-foreign", "-o", str(circuit)), {}, HERE)
+    return [export, *_stages(("berkeley-abc", "-c", f"read_aiger {circuit}; pdr"))]
 
 
 def _read_abc(output: str, status: int) -> Answer:
@@ -204,10 +205,11 @@ TOOLS = (
     Tool("tlbcheck full, symmetry", (), _TLBCHECK, _tlbcheck("--engine", "full"), _read_tlbcheck),
     Tool("tlbcheck sets", (), _TLBCHECK, _tlbcheck("--engine", "sets"), _read_tlbcheck),
     Tool("tlbcheck tracked", (), _TLBCHECK, _tlbcheck("--engine", "explicit"), _read_tlbcheck),
+    Tool("tlbcheck pdr", (), _TLBCHECK, _tlbcheck("--engine", "pdr"), _read_tlbcheck),
     Tool("SPIN", ("spin", "gcc"), ("spin", "-V"), _spin, _read_spin),
     Tool("Rumur", ("rumur", "gcc"), ("rumur", "--version"), _rumur(1), _read_rumur),
     Tool("Rumur, 2 threads", ("rumur", "gcc"), ("rumur", "--version"), _rumur(2), _read_rumur),
     Tool("NuSMV", ("NuSMV",), ("NuSMV", "-help"), _nusmv, _read_nusmv),
     Tool("TLC", ("tlc",), ("tlc", "-help"), _tlc, _read_tlc),
-    Tool("ABC pdr", ("berkeley-abc",), ("berkeley-abc", "-c", "version"), _abc, _read_abc),
+    Tool("ABC pdr, on our export", ("berkeley-abc",), ("berkeley-abc", "-c", "version"), _abc, _read_abc),
 )
