@@ -107,8 +107,12 @@ def measure(names: list[str]) -> dict[str, Any]:
         import tlbcheck.engines.proof
         import tlbcheck.engines.sufficiency
         import tlbcheck.report.facts  # noqa: F401
-        from tlbcheck.cli import _BRIEFLY, _check_one
+        from tlbcheck.cli import BRIEFLY
+        from tlbcheck.engines.run import Limits
         from tlbcheck.library import find_models, models
+        from tlbcheck.session import Job, check_one
+
+        job = Job((), Limits(confirming=BRIEFLY), told=False)
 
         chosen = [m for n in names for m in find_models(n)] if names else list(models().values())
         chosen = [x for m in chosen for x in (m, *((m.variant(v) for v in m.variants) if "@" not in m.name else ()))]
@@ -120,7 +124,7 @@ def measure(names: list[str]) -> dict[str, Any]:
             read, write = os.pipe()
             child = os.fork()
             if not child:
-                entries, _, error = _check_one((model, (), False, False, False, None, None, {"confirming": _BRIEFLY, "threads": 1}, (), None, False))
+                entries, _, error = check_one(model, job)
                 with os.fdopen(write, "w") as out:
                     json.dump({e["property"]: [e["verdict"], {n: (x["depth"], x.get("states")) for n, x in e["engines"].items()}] for e in entries} or error, out)
                 os._exit(0)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tlbcheck import __version__
-from tlbcheck.collecting import paused
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.report.escape import visible
-from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, status, verdict
+from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, status
 
 if TYPE_CHECKING:
     from tlbcheck.engines.run import ModelResult
@@ -68,43 +66,6 @@ def cli() -> None:
     """
 
 
-def _progress(name: str) -> Callable[[int, int], None] | None:
-    """A line on standard error while a search takes over a second; on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-    began = time.monotonic()
-
-    def show(states: int, depth: int) -> None:
-        if time.monotonic() - began > 1:
-            click.echo(f"\r\x1b[K{name}: {states:,} control states, depth {depth}", nl=False, err=True)
-
-    return show
-
-
-def _packed_progress(name: str) -> Callable[[Any], None] | None:
-    """The same line for searches of the literal caches, after what they will take."""
-    if not sys.stderr.isatty():
-        return None
-    beforehand: list[str] = []
-
-    def show(p: Any) -> None:
-        if p.beforehand:
-            beforehand.append(p.beforehand)
-        if p.seconds > 1:
-            if beforehand:
-                click.echo(f"\r\x1b[K{name}: {beforehand[-1]}", err=True)
-                beforehand.clear()
-            where = f", depth {p.depth}, {p.queue:,} waiting" if p.depth is not None else ""
-            click.echo(f"\r\x1b[K{name}: {p.states:,} states, {p.rate:,.0f} a second{where}, {p.bytes >> 20:,} MiB", nl=False, err=True)
-
-    return show
-
-
-def _clear_progress() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
-
-
 _OUTPUTS = click.option(
     "-o",
     "--output",
@@ -115,7 +76,7 @@ _OUTPUTS = click.option(
     help="Write a report too: .html, .json, .itf.json, .sarif, .xml (JUnit) or .md; repeatable.",
 )
 _FULL = click.option("--full", is_flag=True, help="On a terminal, show everything instead of a screenful.")
-_BRIEFLY = 10.0
+BRIEFLY = 10.0
 """Seconds in which engines confirm what enumeration has decided, where many models are compared with what they declare."""
 _ENGINE = click.option(
     "--engine",
@@ -203,8 +164,12 @@ def verify(
     MODEL is a name from 'tlbcheck list', NAME@VARIANT, a file or folder of models, or a C file
     with the function that switches page tables.
     """
+    from tlbcheck.engines.run import Limits
     from tlbcheck.library import find_models, find_properties, models
+    from tlbcheck.report import progress
     from tlbcheck.report.outputs import check
+    from tlbcheck.report.plain import print_model, print_proofs, print_total
+    from tlbcheck.session import Job, check_all
 
     check(outputs, "verify")
     find_properties(property_names)
@@ -212,22 +177,22 @@ def verify(
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
     at_a_time = min(jobs, max(1, len(chosen)))
-    limits: dict[str, Any] = {
-        "seconds": timeout,
-        "memory": (max_memory or 8192) << 20,
-        "states": max_states,
-        "threads": max(1, (os.cpu_count() or 1) // at_a_time),
-        "symmetry": symmetry,
-        **({"confirming": _BRIEFLY} if expect else {}),
-    }
-    jobs_ = [(m, property_names, every_case, not expect, recheck, depth, processor, limits, engines, certificates, as_json or bool(outputs)) for m in chosen]
+    limits = Limits(
+        seconds=timeout,
+        memory=(max_memory or 8192) << 20,
+        states=max_states,
+        threads=max(1, (os.cpu_count() or 1) // at_a_time),
+        symmetry=symmetry,
+        **({"confirming": BRIEFLY} if expect else {}),
+    )
+    job = Job(property_names, limits, engines, depth, processor, every_case, told=not expect, recheck=recheck, drawn=as_json or bool(outputs), certificates=certificates)
     results: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
     statuses = []
-    for m, (entries, known, error) in _settled(chosen, jobs_, jobs):
+    for m, (entries, known, error) in check_all(chosen, job, jobs):
         if error is not None:
-            _clear_progress()
+            progress.clear()
             kind, message = error
             click.echo(visible(f"tlbcheck: {'internal error: ' if kind == INTERNAL else ''}{message}"), err=True)
             statuses.append(kind)
@@ -237,10 +202,10 @@ def verify(
         facts[m.name] = known
         statuses += [status(e, expect) for e in entries]
         if not as_json:
-            _print_model(m.name, m.title, entries, known, expect, every_case, full, several=len(chosen) > 1)
-            _print_proofs(entries, invariant)
+            print_model(m.name, m.title, entries, known, expect, every_case, full, several=len(chosen) > 1)
+            print_proofs(entries, invariant)
     if not as_json and len(chosen) > 1:
-        _print_total(results, expect)
+        print_total(results, expect)
         if sys.stdout.isatty() and not full:
             click.echo("More: tlbcheck verify MODEL for the story of one, --full for all. A page: -o report.html")
     if as_json or outputs:
@@ -258,163 +223,6 @@ def _write(document: dict[str, Any], outputs: Sequence[Path], as_json: bool) -> 
         click.echo(to_json(document), nl=False)
     for said in write(document, outputs):
         click.echo(visible(said), err=True)
-
-
-_Checked = tuple[list[dict[str, Any]], dict[str, Any], tuple[int, str] | None]
-"""Entries of ``results``, facts about the model, and what went wrong (exit status and message) if something did."""
-
-
-def _each(jobs: list[Any], workers: int) -> Iterator[_Checked]:
-    """Check each job, several at a time in processes of their own where there are several."""
-    if len(jobs) <= 1 or workers == 1:
-        yield from map(_check_one, jobs)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    import tlbcheck.engines.run  # noqa: F401 (loaded once, before there are processes)
-
-    _JOBS[:] = jobs
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(_check_number, range(len(jobs)))
-
-
-def _settled(chosen: Sequence[Model], jobs: list[Any], workers: int) -> Iterator[tuple[Model, _Checked]]:
-    """What became of each model, in the order of ``chosen``, with what it relies on held against what others show."""
-    from tlbcheck.reliance import ranked, settle
-
-    order = ranked(chosen)
-    checked: dict[int, _Checked] = {}
-    shown: dict[tuple[str, str], dict[str, Any]] = {}
-    waiting = list(range(len(chosen)))
-    for i, found in zip(order, _each([jobs[i] for i in order], workers), strict=True):
-        settle(found[0], shown, (m.name for m in chosen))
-        shown |= {(e["model"], e["property"]): e for e in found[0]}
-        checked[i] = found
-        while waiting and waiting[0] in checked:
-            yield chosen[waiting[0]], checked[waiting.pop(0)]
-
-
-_JOBS: list[Any] = []
-"""The jobs of a pool: models are inherited by fork, since they cannot be pickled."""
-
-
-def _check_number(n: int) -> _Checked:
-    return _check_one(_JOBS[n])
-
-
-def _blame(*found: Any) -> Any:
-    """``blame_shown``, loaded when there is something to blame."""
-    from tlbcheck.blame import blame_shown
-
-    return blame_shown(*found)
-
-
-@paused()
-def _check_one(job: Any) -> _Checked:
-    from dataclasses import replace
-
-    from tlbcheck.engines.run import ENGINES, Limits, check
-    from tlbcheck.library import find_properties
-    from tlbcheck.report.facts import model_facts
-    from tlbcheck.report.result import model_json
-
-    model, property_names, every_case, told, recheck, depth, processor, limits, engines, certificates, drawn = job
-    if processor:
-        model = replace(model, profile=processor)
-    try:
-        result = check(
-            model,
-            find_properties(property_names, model),
-            engines=engines or ENGINES,
-            depth=depth,
-            limits=Limits(**limits),
-            every_case=every_case,
-            cases=told,
-            recheck=recheck,
-            progress=_progress(model.name),
-            packed_progress=_packed_progress(model.name),
-            meanwhile=_blame if told else None,
-            certify=certificates is not None,
-        )
-        entries = model_json(result, every_case=every_case, blame=result.blame)
-        if certificates is not None:
-            _certify(result, entries, certificates)
-    except InputError as error:
-        return [], {}, (USAGE, " ".join(str(error).split()))
-    except InternalError as error:
-        return [], {}, (INTERNAL, " ".join(str(error).split()))
-    _clear_progress()
-    return entries, model_facts(result, drawn=drawn), None
-
-
-def _certify(result: Any, entries: list[dict[str, Any]], folder: Path) -> None:
-    """Write the certificates of a model's proofs, and say in its entries where they are: in ``certificate`` the first, in ``certificates`` all."""
-    from tlbcheck.certificate.file import write
-
-    for e in entries:
-        if e["verdict"] == "proved" and not e["vacuous"]:
-            e["certificates"] = [str(path) for path in write(folder, result, e["property"])]
-            if e["certificates"]:
-                e["certificate"] = e["certificates"][0]
-
-
-def _print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dict[str, Any], expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
-    from tlbcheck.report.story import render
-
-    if sys.stdout.isatty():
-        from tlbcheck.report.terminal import show
-
-        show(name, title, entries, facts, expect=expect, stories=full or not several, full=full)
-        return
-    click.echo(f"{name}: {visible(title)}")
-    for e in entries:
-        note = f"   UNEXPECTED: the model declares {e['expected']}" if expect and e["expected"] not in (None, e["verdict"]) else ""
-        click.echo(f"  {e['property']:<18} {verdict(e):<14} {visible(e['reason'])}{note}")
-        if e["verdict"] == "violated" and e["callers"] == ["open"]:
-            click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
-    if not expect:
-        for e in entries:
-            for v in e["violations"] if every_case else e["violations"][-1:]:
-                click.echo("")
-                click.echo(visible(render(e["model"], e["property"], v)))
-                if not every_case and len(e["violations"]) > 1:
-                    click.echo(f"  The shortest run of all has {e['violations'][0]['depth']} steps and is by the most general caller; --json tells both")
-        _print_scope(entries)
-    click.echo("")
-
-
-def _print_proofs(entries: list[dict[str, Any]], invariant: bool) -> None:
-    """Where the certificates are, and what the proofs rest on if asked for."""
-    for e in entries:
-        for path in e.get("certificates", ()):
-            click.echo(f"  {e['property']}: certificate {visible(path)}")
-        if e.get("certificates") == []:
-            click.echo(f"  {e['property']}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found")
-        if invariant and e.get("invariant"):
-            click.echo(f"  {e['property']} holds because in every reachable state")
-            for sentence in e["invariant"]:
-                click.echo(f"    - {visible(sentence)}")
-
-
-def _print_scope(entries: list[dict[str, Any]]) -> None:
-    if not entries:
-        return
-    scope = ", ".join(f"{n}: {v}" for n, v in entries[0]["scope"].items())
-    click.echo(visible(f"\n  scope: {scope}"))
-    for a in entries[0]["assumptions"]:
-        click.echo(visible(f"  assumes: {a}"))
-    if entries[0]["unreached"]:
-        click.echo(visible(f"  never executed: {'; '.join(entries[0]['unreached'])}"))
-
-
-def _print_total(results: list[dict[str, Any]], expect: bool) -> None:
-    counts: dict[str, int] = {}
-    for e in results:
-        counts[e["verdict"]] = counts.get(e["verdict"], 0) + 1
-    unexpected = sum(1 for e in results if e["expected"] not in (None, e["verdict"]))
-    told = ", ".join(f"{n} {v}" for v, n in sorted(counts.items()))
-    click.echo(f"{len({e['model'] for e in results})} models, {len(results)} verdicts: {told}" + (f"; {unexpected} unexpected" if expect else ""))
 
 
 @cli.command("matrix", epilog="Example: tlbcheck matrix xen/pcid-v5")
@@ -534,14 +342,15 @@ def graph_command(name: str, output: Path) -> None:
     from tlbcheck.engines.explicit import Tracked
     from tlbcheck.graph import FORMATS, draw, state_graph, write
     from tlbcheck.library import find_models, find_properties
+    from tlbcheck.report import progress
     from tlbcheck.system.lower import lower
 
     if output.suffix not in FORMATS:
         raise InputError(f"no graph format is called '{output.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
     model = find_models(name)[0]
-    search = Tracked(lower(model, find_properties(None, model)), progress=_progress(name))
+    search = Tracked(lower(model, find_properties(None, model)), progress=progress.tracked(name))
     search.run()
-    _clear_progress()
+    progress.clear()
     graph = state_graph(search)
     try:
         if output.suffix == ".svg":
