@@ -136,6 +136,7 @@ EDITS: dict[str, tuple[Callable[[str], str], str]] = {
     "an invariant over other constants": (replaced(r"\(and true\n", "(and true (not |now:cpu0.if|)\n"), r"speaks of '\|now:cpu0.if\|'"),
     "an invariant that is false": (replaced(r"\(and true\n", "(and false\n"), "'initial' does not hold"),
     "a clause more": (replaced(r"\(and true\n", "(and true |cpu0.if|\n"), "does not hold"),
+    "bits equal that are not": (replaced(r"\(and true\n", "(and true (= ((_ extract 12 12) |cpu0.cr3|) ((_ extract 13 13) |cpu0.cr3|))\n"), "'initial' does not hold"),
     "no clauses": (replaced(r"\(and true\n.*?\n; initial", "true)\n; initial"), "does not hold"),
     "a command that reads files": (replaced(r"\(exit\)", '(include "/etc/passwd")\n(exit)'), "expected here"),
     "something behind the end": (replaced(r"\(exit\)\n", "(exit)\n(check-sat)\n"), "behind the end"),
@@ -166,7 +167,17 @@ OF_BOTH_KINDS = [
     n
     for n in EDITS
     if n
-    not in ("a weaker guard", "an invariant over other constants", "a larger scope", "a clause more", "no clauses", "an invariant that is false", "another model's name", "another property's name")
+    not in (
+        "a weaker guard",
+        "an invariant over other constants",
+        "a larger scope",
+        "a clause more",
+        "bits equal that are not",
+        "no clauses",
+        "an invariant that is false",
+        "another model's name",
+        "another property's name",
+    )
 ]
 LITERAL_EDITS: dict[str, tuple[Callable[[str], str], str]] = {
     **{name: EDITS[name] for name in OF_BOTH_KINDS},

@@ -23,8 +23,9 @@ from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import FALSE, Expr, not_, substitute
 from tlbcheck.lang.model import Model
 from tlbcheck.library import properties
+from tlbcheck.machine import x86
 from tlbcheck.replay import interpreter
-from tlbcheck.system import execution, slicing, transition_system
+from tlbcheck.system import equal_bits, execution, slicing, transition_system
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 WANTED = [q for q in properties().values() if q.name in ("missing-flush", "switch-lands")]
@@ -186,6 +187,30 @@ def contents_at_the_start_are_lost(m: pytest.MonkeyPatch) -> None:
     m.setattr(encoding.Encoding, "initial", initial)
 
 
+def bits_that_differ_are_carried_by_one(m: pytest.MonkeyPatch) -> None:
+    """Those that tell one root from the other in CR3."""
+    real = equal_bits.EqualBits.of
+
+    def merged(self: equal_bits.EqualBits, variable: transition_system.Variable) -> tuple[int, ...]:
+        made = real(self, variable)
+        if variable.name != "cpu0.cr3":
+            return made
+        among = [c for c in made if c & x86.X86_CR3_ADDR_MASK]
+        return tuple(sorted([sum(among), *(c for c in made if c not in among)], key=equal_bits.lowest))
+
+    m.setattr(equal_bits.EqualBits, "of", merged)
+
+
+def bits_are_never_told_apart(m: pytest.MonkeyPatch) -> None:
+    """What is equal at the start is taken to stay so, whatever a step writes."""
+    m.setattr(equal_bits.EqualBits, "_split", lambda self, step: False)
+
+
+def bits_are_told_apart_at_the_start_alone(m: pytest.MonkeyPatch) -> None:
+    real = equal_bits.EqualBits._split
+    m.setattr(equal_bits.EqualBits, "_split", lambda self, step: step in self.known.system.initial and real(self, step))
+
+
 def z3_gets_another_slice(m: pytest.MonkeyPatch) -> None:
     """CR3 never changes in it."""
 
@@ -227,6 +252,9 @@ ONE_ENGINE: tuple[tuple[Patch, Model], ...] = (
     (fills_come_before_the_step, FLUSHES_EARLY),
     (starts_are_lost, FORGETS),
     (contents_at_the_start_are_lost, FORGETS),
+    (bits_that_differ_are_carried_by_one, FORGETS),
+    (bits_are_never_told_apart, FORGETS),
+    (bits_are_told_apart_at_the_start_alone, FORGETS),
     (z3_gets_another_slice, FORGETS),
     (slicing_leaves_out_what_is_needed, FORGETS),
     (replay_skips_an_operation, FORGETS),

@@ -122,7 +122,12 @@ def test_aiger_runs_are_runs_of_the_transition_system() -> None:
 
 
 def circuit_values(circuit: SystemCircuit, values: dict[str, int]) -> dict[str, int]:
-    return {n: values[name] >> position & 1 for n, (name, position) in circuit.place.items() if name in values}
+    made = {}
+    for n, (name, mask) in circuit.place.items():
+        if name in values:
+            assert values[name] & mask in (0, mask), f"{name}: the latch stands for bits that differ"
+            made[n] = int(values[name] & mask != 0)
+    return made
 
 
 def circuit_bits(circuit: SystemCircuit, values: dict[str, int]) -> list[int]:

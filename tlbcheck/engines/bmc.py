@@ -1,6 +1,6 @@
 """The z3 engine: bounded search, incremental in depth, for a shortest violation of each property.
 
-The tracked entry is symbolic; fills are saturated. Words are cut down to the bits that can vary.
+The tracked entry is symbolic; fills are saturated. Words are cut down to the bits that can vary, one for each class of equal ones.
 This runs in a child process (see ``engines.child``).
 """
 

@@ -18,7 +18,6 @@ import z3
 
 from tlbcheck.engines.encoding import Encoding, bits_of
 from tlbcheck.errors import InternalError
-from tlbcheck.system.known_bits import width
 from tlbcheck.system.transition_system import TransitionSystem
 
 Term = Any
@@ -193,11 +192,10 @@ class SystemCircuit:
         self.goals = [*e.goals, *([RANGE] if any(s.checks for s in system.steps) else [])]
         variables = [v for v in e.variables if v.name in e.now]
         self.place: dict[str, tuple[str, int]] = {}
-        """For the latches of the state: which variable, and which bit of it."""
+        """For the latches of the state: which variable, and the mask of the bits of it that the latch stands for."""
         for v in (*variables, *(v for v in system.entry_fields if v.name in e.fields)):
-            positions = [i for i in range(width(v.type)) if e.varying(v) >> i & 1]
-            for b, i in zip(bits_of(e.now.get(v.name, e.fields.get(v.name))), positions, strict=True):
-                self.place[b.decl().name()] = (v.name, i)
+            for b, mask in zip(bits_of(e.now.get(v.name, e.fields.get(v.name))), e.carried(v), strict=True):
+                self.place[b.decl().name()] = (v.name, mask)
         self.state = list(self.place)
         after = e.after()
         functions = [b for v in variables for b in _bits(e.narrow(v, after[v.name]))]

@@ -12,18 +12,18 @@ import z3
 
 from tlbcheck.lang.expr import Expr, and_, const, nodes, not_, or_
 from tlbcheck.lang.types import BoolType, IntType, WordType
-from tlbcheck.system.known_bits import Bits, KnownBits, width
+from tlbcheck.system.equal_bits import EqualBits, lowest, positions
+from tlbcheck.system.known_bits import Bits, computed_in, width
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
 
 Term = Any
 Names = Mapping[str, Term]
 
-_INTEGER = 32
-"""Bits in which bounded integers are computed: they do not wrap."""
 
-
-def _integer(own: Term) -> Term:
-    return z3.ZeroExt(_INTEGER - own.size(), own) if own.size() < _INTEGER else own
+def _integer(own: Term, type_: IntType) -> Term:
+    """Bounded integers do not wrap."""
+    size = computed_in(type_)
+    return z3.ZeroExt(size - own.size(), own) if own.size() < size else own
 
 
 def every(*parts: Term) -> Term:
@@ -53,9 +53,9 @@ class Translator:
         assert e.type is not None, e
         match e.op:
             case "const":
-                return z3.BoolVal(bool(e.value)) if isinstance(e.type, BoolType) else z3.BitVecVal(e.value, _INTEGER if isinstance(e.type, IntType) else width(e.type))
+                return z3.BoolVal(bool(e.value)) if isinstance(e.type, BoolType) else z3.BitVecVal(e.value, computed_in(e.type))
             case "var":
-                return _integer(self.names[e.value]) if isinstance(e.type, IntType) else self.names[e.value]
+                return _integer(self.names[e.value], e.type) if isinstance(e.type, IntType) else self.names[e.value]
             case "table":
                 index = self(e.args[0])
                 made = self(_value(e, e.value[-1]))
@@ -87,7 +87,7 @@ class Translator:
             case "bnot":
                 return ~args[0]
         a, b = self._same_width(args)
-        size = _INTEGER if isinstance(e.type, IntType) else width(e.type)
+        size = computed_in(e.type)
         made = {"band": lambda: a & b, "bor": lambda: a | b, "bxor": lambda: a ^ b, "add": lambda: a + b, "sub": lambda: a - b, "shl": lambda: a << b, "shr": lambda: z3.LShR(a, b)}[e.op]()
         return made if made.size() == size else z3.Extract(size - 1, 0, made) if made.size() > size else z3.ZeroExt(size - made.size(), made)
 
@@ -121,22 +121,23 @@ def bits_of(term: Term) -> list[Term]:
 class Encoding:
     """The transition system as z3 formulas over vectors of small variables.
 
-    ``whole_words`` gives variables all of their bits, whether or not they can vary: nothing is
-    taken from an analysis. ``bitwise`` makes each bit a Boolean constant of its own.
+    A word is carried by one bit for each class of bits that are always equal, and none for those
+    that never vary. ``whole_words`` gives variables all of their bits: nothing is taken from an
+    analysis. ``bitwise`` makes each bit a Boolean constant of its own.
     """
 
     def __init__(self, system: TransitionSystem, *, whole_words: bool = False, bitwise: bool = False) -> None:
         self.system = system
         self.bitwise = bitwise
-        self.bits = None if whole_words else KnownBits(system)
+        self.equal = None if whole_words else EqualBits(system)
         self.variables = [*system.control, *system.entry_variables]
         self.act = self._word("act", max(1, len(system.steps).bit_length()))
         self.parameters: dict[tuple[str, int], Term] = {}
         self.contents: dict[str, Term] = {}
         self._scoped: list[tuple[Step, Term, Translator]] = []
-        self.now = {v.name: self._own(v, "now") for v in self.variables if self.varying(v)}
-        self.next = {v.name: self._own(v, "next") for v in self.variables if self.varying(v)}
-        self.fields = {v.name: self._own(v, "field") for v in system.entry_fields if self.varying(v)}
+        self.now = {v.name: self._own(v, "now") for v in self.variables if self.carried(v)}
+        self.next = {v.name: self._own(v, "next") for v in self.variables if self.carried(v)}
+        self.fields = {v.name: self._own(v, "field") for v in system.entry_fields if self.carried(v)}
         self.now_terms = self.terms(self.now)
         self.next_terms = self.terms(self.next)
         self.goals = sorted({b.property for s in system.steps for b in s.bads} | {b.property for b in system.invariants})
@@ -144,10 +145,11 @@ class Encoding:
     def known(self, v: Variable) -> Bits:
         """Which bits of a variable can be 1, and which can be 0."""
         full = (1 << width(v.type)) - 1
-        return Bits(full, full) if self.bits is None else self.bits.of(v)
+        return Bits(full, full) if self.equal is None else self.equal.known.of(v)
 
-    def varying(self, v: Variable) -> int:
-        return self.known(v).varying
+    def carried(self, v: Variable) -> tuple[int, ...]:
+        """For each bit that stands for a variable, lowest first: the mask of the bits of it that it stands for."""
+        return tuple(1 << i for i in range(width(v.type))) if self.equal is None else self.equal.of(v)
 
     def _word(self, name: str, size: int) -> Term:
         if not self.bitwise:
@@ -159,32 +161,29 @@ class Encoding:
     def _own(self, v: Variable, vector: str) -> Term:
         if isinstance(v.type, BoolType):
             return z3.Bool(f"{vector}:{v.name}")
-        return self._word(f"{vector}:{v.name}", self.varying(v).bit_count())
+        return self._word(f"{vector}:{v.name}", len(self.carried(v)))
 
     def whole(self, v: Variable, own: Term | None) -> Term:
-        """The variable at its full width: its varying bits among the constant ones."""
-        bits, size = self.known(v), width(v.type)
+        """The variable at its full width: the bits that stand for it, each wherever it does, among the constant ones."""
+        bits, carried, size = self.known(v), self.carried(v), width(v.type)
         if isinstance(v.type, BoolType):
             return own if own is not None else z3.BoolVal(bool(bits.ones))
         if own is None:
             return z3.BitVecVal(bits.ones, size)
-        if bits.varying.bit_count() == size and not self.bitwise:
+        if len(carried) == size and not self.bitwise:
             return own
-        parts: list[Term] = []
-        taken = 0
-        for i in range(size):
-            if bits.varying >> i & 1:
-                parts.append(z3.Extract(taken, taken, own))
-                taken += 1
-            else:
-                parts.append(z3.BitVecVal(bits.ones >> i & 1, 1))
+        parts: list[Term] = [z3.BitVecVal(bits.ones >> i & 1, 1) for i in range(size)]
+        for n, mask in enumerate(carried):
+            for i in positions(mask):
+                parts[i] = z3.Extract(n, n, own)
         return z3.simplify(z3.Concat(*reversed(parts))) if size > 1 else parts[0]
 
     def narrow(self, v: Variable, term: Term) -> Term:
-        """The varying bits of a full-width term."""
-        if isinstance(v.type, BoolType) or self.varying(v).bit_count() == width(v.type):
+        """The bits that stand for a full-width term."""
+        carried = self.carried(v)
+        if isinstance(v.type, BoolType) or len(carried) == width(v.type):
             return term
-        parts = [z3.Extract(i, i, term) for i in range(width(v.type)) if self.varying(v) >> i & 1]
+        parts = [z3.Extract(i, i, term) for i in map(lowest, carried)]
         return z3.simplify(z3.Concat(*reversed(parts))) if len(parts) > 1 else z3.simplify(parts[0])
 
     def terms(self, vector: Mapping[str, Term]) -> dict[str, Term]:

@@ -16,9 +16,10 @@ Never = tuple[Bit, ...]
 
 @dataclass(frozen=True)
 class Invariant:
-    """``constant``: for each variable a mask and what its bits under the mask always are."""
+    """``constant``: for each variable a mask and what its bits under the mask always are; ``equal``: masks of bits that are always equal."""
 
     constant: tuple[tuple[str, int, int], ...]
+    equal: tuple[tuple[str, int], ...]
     never: tuple[Never, ...]
 
 

@@ -18,6 +18,7 @@ from tlbcheck.engines.compile import State
 from tlbcheck.engines.explicit import Bits, Tracked
 from tlbcheck.engines.pdr import MISSED, Cube, Relation, literal
 from tlbcheck.errors import InternalError
+from tlbcheck.system.equal_bits import lowest
 
 MOST_BYTES = 1 << 29
 """What the masks of all visited states may take of memory."""
@@ -41,7 +42,7 @@ class Visited:
         fields = []
         for i, n in enumerate(latches):
             if n in place:
-                name, position = place[n]
+                name, position = place[n][0], lowest(place[n][1])
                 if name in compiled.position:
                     control.setdefault(compiled.position[name], []).append((i, position))
                 elif name in compiled.entry_variables:

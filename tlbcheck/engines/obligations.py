@@ -13,8 +13,9 @@ from typing import Any
 import z3
 
 from tlbcheck.engines.encoding import Encoding
-from tlbcheck.engines.invariant import Invariant, StateSet, system_for
-from tlbcheck.system.known_bits import KnownBits, width
+from tlbcheck.engines.invariant import Invariant, Never, StateSet, system_for
+from tlbcheck.system.equal_bits import EqualBits, positions
+from tlbcheck.system.known_bits import width
 from tlbcheck.system.transition_system import TransitionSystem
 
 Term = Any
@@ -54,15 +55,17 @@ class SystemText:
         e = self.encoding
         return f"(invariant {' '.join(quoted(x.decl().name()) for x in (*(vector[v.name] for v in self.state), *(e.fields[v.name] for v in self.fields)))})"
 
-    def constants(self) -> tuple[tuple[str, int, int], ...]:
-        """The bits that are known not to vary, for an invariant: mask and value for each variable that has any."""
-        known = KnownBits(self.system)
-        found = []
+    def invariant(self, never: tuple[Never, ...]) -> Invariant:
+        """``never``, with what the engines take for granted: the bits that do not vary, and those that are equal."""
+        equal = EqualBits(self.system)
+        constant, alike = [], []
         for v in (*self.state, *self.fields):
-            mask = ((1 << width(v.type)) - 1) & ~known.of(v).varying
+            known = equal.known.of(v)
+            mask = ((1 << width(v.type)) - 1) & ~known.varying
             if mask:
-                found.append((v.name, mask, known.of(v).ones & mask))
-        return tuple(found)
+                constant.append((v.name, mask, known.ones & mask))
+            alike += [(v.name, c) for c in equal.of(v) if c.bit_count() > 1]
+        return Invariant(tuple(constant), tuple(alike), never)
 
     def definition(self, invariant: Invariant | StateSet) -> str:
         """The invariant as a function of a state."""
@@ -91,6 +94,8 @@ class SystemText:
             else:
                 size = types[name].size()
                 parts.append(f"(= (bvand {quoted(name)} {_binary(mask, size)}) {_binary(value, size)})")
+        for name, mask in invariant.equal:
+            parts.append(f"(= {' '.join(f'((_ extract {i} {i}) {quoted(name)})' for i in positions(mask))})")
         for never in invariant.never:
             inside = [bit(n, i, 1 - v) for n, i, v in never]
             parts.append(f"(or {' '.join(inside)})" if len(inside) > 1 else inside[0] if inside else "false")

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 from tlbcheck.engines.circuit import RANGE, SystemCircuit
 from tlbcheck.engines.encoding import bits_of
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.invariant import Invariant, Never
+from tlbcheck.engines.invariant import Never
 from tlbcheck.engines.lemmas import Outside, Reachable, TooMany, Visited, close, needed, within
 from tlbcheck.engines.obligations import SystemText, decide
 from tlbcheck.engines.pdr import Cube, Pdr, Relation
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, clause_of, start_of
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.system.equal_bits import lowest
 from tlbcheck.system.transition_system import TransitionSystem
 
 NAME = "pdr"
@@ -90,7 +91,7 @@ def prove(result: EngineResult, system: TransitionSystem, circuit: SystemCircuit
     if goal == RANGE:
         return  # each property's obligations include it
     text = SystemText(system, goal)
-    invariant = Invariant(text.constants(), never_of(circuit, cubes))
+    invariant = text.invariant(never_of(circuit, cubes))
     failed = decide(text, invariant, max(1.0, until - time.perf_counter()))
     if failed is None:
         result.invariants[goal] = invariant
@@ -110,7 +111,7 @@ def never_of(circuit: SystemCircuit, cubes: Iterable[Cube]) -> tuple[Never, ...]
             latch = circuit.circuit.latches[abs(x) - 1 - first]
             at = circuit.place.get(latch)
             if at is not None:
-                said.append((*at, int(x > 0)))
+                said.append((at[0], lowest(at[1]), int(x > 0)))
             elif (x > 0) is not (latch == "started"):
                 break  # holds of no such state
         else:
@@ -150,11 +151,11 @@ def trace_of(circuit: SystemCircuit, run: Sequence[tuple[list[int], list[int]]])
     c, e, system = circuit.circuit, circuit.encoding, circuit.system
 
     def state(latches: Sequence[int]) -> tuple[State, dict[str, int]]:
-        values = {v.name: e.known(v).ones & ~e.varying(v) for v in (*e.variables, *system.entry_fields)}
+        values = {v.name: e.known(v).ones & ~e.known(v).varying for v in (*e.variables, *system.entry_fields)}
         for n, bit in zip(c.latches, latches, strict=True):
             if n in circuit.place and bit:
-                name, position = circuit.place[n]
-                values[name] |= 1 << position
+                name, mask = circuit.place[n]
+                values[name] |= mask
         return State({v.name: values[v.name] for v in system.control}, {v.name: values[v.name] for v in system.entry_variables}), {v.name: values[v.name] for v in system.entry_fields}
 
     initial, tracked = state(run[1][0])

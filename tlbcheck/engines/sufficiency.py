@@ -1,8 +1,9 @@
 """Decides with z3 whether tracking one arbitrary entry is exact, and which numbers in a scope are "any".
 
 Every query is about one operation, fill or property clause at a time, in every state whose words
-have only the bits that can ever vary (``system.known_bits``): more states than are reachable, so
-that "unsat" holds for each reachable one. An answer other than "unsat" counts as "does not hold".
+have only the bits that can ever vary, those equal that always are (``system.known_bits``,
+``system.equal_bits``): more states than are reachable, so that "unsat" holds for each reachable
+one. An answer other than "unsat" counts as "does not hold".
 
 **Representation** (design.md 2). One tracked entry has the runs of the literal caches if
 
@@ -107,9 +108,9 @@ class Query:
         if key not in self.terms:
             if isinstance(v.type, BoolType):
                 made: Term = z3.Bool(name)
-                self.terms[key] = self.encoding.whole(v, made if self.encoding.varying(v) else None) if known else made
+                self.terms[key] = self.encoding.whole(v, made if self.encoding.carried(v) else None) if known else made
             else:
-                size = self.encoding.varying(v).bit_count() if known else width(v.type)
+                size = len(self.encoding.carried(v)) if known else width(v.type)
                 self.terms[key] = self.encoding.whole(v, z3.BitVec(name, size) if size else None) if known else z3.BitVec(name, size)
         return self.terms[key]
 
