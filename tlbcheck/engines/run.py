@@ -425,7 +425,7 @@ def _by_literal_caches(
         made = [_combine(system, p, [r]) for r in results] + ([rest[p.name]] if rest is not None else [])
         best = min(made, key=lambda r: _DECIDED.index(r.verdict))
         reasons = dict.fromkeys(r.reason for r in made)
-        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=all(r.vacuous for r in made)))
+        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made)))
     first = rest.explicit if rest is not None and rest.explicit is not None else results[0]
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
     decided = as_they_are(system)

@@ -47,7 +47,8 @@ class Parameter:
 class Bad:
     """``when`` must not hold at this point: a violation of ``clause`` of the property.
 
-    ``place`` and ``text`` tell, of a call that breaks a precondition, where it is and which.
+    ``place`` and ``text`` tell, of an assertion that fails and of a call that breaks a precondition, where
+    it is and which; ``event`` is then ``assert`` or ``requires``.
     """
 
     property: str
@@ -55,6 +56,7 @@ class Bad:
     when: Expr
     place: Place | None = None
     text: str = ""
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
