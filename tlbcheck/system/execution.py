@@ -114,7 +114,7 @@ class Execution(Naming):
                     case p.Assert():
                         failed = not_(self.local(r, frame, s.condition))
                         if failed is not FALSE:
-                            self.raise_event(r, "assert", s.text, {}, frame.roles(), failed)
+                            self.raise_event(r, "assert", s.text, {}, frame.roles(), failed, place=s.place, text=f"{frame.procedure.name}() asserts {s.text}")
                         r.here = here.at(here.position + 1)
                     case p.Require():
                         condition = self.local(r, frame, s.condition)

@@ -169,7 +169,7 @@ class Naming:
                     acting = run.cpu if rule.every_cpu else None
                     for clause, bad in rule.bad:
                         condition = substitute(self.resolve(bad, cpu, run.level, acting), both_entries(values))
-                        run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition), place, text))
+                        run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition), place, text, kind if place is not None else ""))
                     for ghost, value in rule.updates:
                         # A rule about the acting CPU alone changes all the copies that this CPU has.
                         targets = self.ghost_names(ghost, cpu) if ghost.by_cpu and not rule.every_cpu else [self.ghost_name(ghost, cpu, run.level, acting)]
