@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import json
 import subprocess
 from collections.abc import Callable
@@ -133,6 +134,53 @@ def test_a_tree_shows_what_the_mail_does_not(tmp_path: Path, tree: Path) -> None
     assert made["rebuilt"] is False and made["unseen"] == []
     place = made["findings"][0]
     assert Path(place["file"]).name == "mail.txt" or "write_cr3(cr3);" in RIGHT.split("\n")[place["line"] - 1]
+
+
+@pytest.mark.parametrize("revision", [(), ("--rev", "HEAD")], ids=["folder", "commit"])
+def test_places_in_a_tree_are_those_of_the_patched_file_in_every_form(tmp_path: Path, tree: Path, revision: tuple[str, ...]) -> None:
+    """A hunk that fits at an offset, below one that adds lines: neither the mail's nor the old file's numbers, nor those that the patch announces."""
+    new = WRONG.replace("static int counter;", "static int counter;\nstatic int other;\nstatic int third;")
+    patch = mailed(diff(RIGHT, new, 3))
+    (tree / NAME).write_text("/* Two lines\n * that the patch does not know. */\n" + RIGHT)
+    for words in (("init", "--quiet"), ("add", "."), ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "one")):
+        subprocess.run(["git", "-C", str(tree), *words], check=True, capture_output=True)
+    file = tmp_path / "mail.txt"
+    file.write_text(patch)
+    line = 2 + new.split("\n").index("    write_cr3(cr3);") + 1
+    mailed_at = patch.split("\n").index("     write_cr3(cr3);") + 1
+    outputs = {e: tmp_path / f"out.{e}" for e in ("json", "html", "sarif", "md")}
+    asked = ("review", str(file), "--tree", str(tree), *revision, "--engine", "explicit")
+    text = run(*asked, *[x for o in outputs.values() for x in ("-o", str(o))]).stdout
+    mail = run(*asked, "--format", "mail").stdout
+    made = json.loads(outputs["json"].read_text())
+    [finding] = made["findings"]
+    assert (finding["file"], finding["line"], finding["mail_line"]) == (NAME, line, mailed_at)
+    assert {at["file"] for s in finding["violation"]["steps"] for at in s["source"] if at["file"].endswith(".c")} == {NAME}
+    assert f"line {line} of switch_cr3_cr4" in finding["summary"]
+    said = f"ines are those of {NAME} with the patch applied."
+    for form in (text, " ".join(mail.split()), outputs["html"].read_text(), outputs["md"].read_text()):
+        assert f"{NAME}:{line}" in form and said in form and "HEAD:" not in form
+    assert "\n>      write_cr3(cr3);\n" in mail
+    [result] = json.loads(outputs["sarif"].read_text())["runs"][0]["results"]
+    at = result["locations"][0]["physicalLocation"]
+    assert (at["artifactLocation"]["uri"], at["region"]["startLine"]) == (NAME, line)
+    assert f'href="#line-{mailed_at}">{NAME}:{line}</a>' in outputs["html"].read_text()
+
+
+def test_what_is_assumed_before_the_patch_alone_is_told(tmp_path: Path) -> None:
+    """A switch that takes no CR4 before the patch and takes it after: what is assumed of the former stands under its verdicts."""
+    old = RIGHT.replace("(unsigned long cr3, unsigned long cr4)", "(unsigned long cr3)").replace("now;", "now, cr4 = read_cr4();")
+    file = tmp_path / "mail.txt"
+    file.write_text(diff(old, RIGHT, 40))
+    outputs = {e: tmp_path / f"out.{e}" for e in ("json", "html", "md")}
+    asked = ("review", str(file), "--engine", "explicit")
+    text = run(*asked, *[x for o in outputs.values() for x in ("-o", str(o))]).stdout
+    made = json.loads(outputs["json"].read_text())
+    [assumed] = [a for a in made["assumed_before"] if "takes no CR4" in a]
+    assert assumed not in made["assumptions"]
+    assert text.index("property ") < text.index(f"assumed before the patch alone: {assumed}") < text.index("Nothing is wrong")
+    assert assumed in outputs["md"].read_text().replace("\\", "") and assumed in html.unescape(outputs["html"].read_text())
+    assert assumed in " ".join(run(*asked, "--format", "mail").stdout.split())
 
 
 def test_a_commit_of_a_tree(tmp_path: Path, tree: Path) -> None:

@@ -27,6 +27,7 @@ class Edit:
     where: str
     new: tuple[Statement, ...]
 
+
 # -- what a model runs
 
 

@@ -20,7 +20,7 @@ from tlbcheck.lang.harness import Reading
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.source import Source, read_text
 from tlbcheck.library import CODE
-from tlbcheck.patch.apply import apply
+from tlbcheck.patch.apply import apply, numbered
 from tlbcheck.patch.diff import FilePatch, Patch
 from tlbcheck.patch.read import read_patches
 from tlbcheck.patch.rebuild import rebuild
@@ -154,6 +154,7 @@ def _sides(patches: Sequence[Patch], tree: Tree | None) -> tuple[Side, Side, lis
     """
     first: dict[str, Source | None] = {}
     last: dict[str, Source | None] = {}
+    whole: set[str] = set()
     unseen = [Unseen(r.text, r.place) for p in patches for r in p.remarks]
     for part in (part for patch in patches for part in patch.files):
         old_name = part.old_name or part.name
@@ -170,12 +171,24 @@ def _sides(patches: Sequence[Patch], tree: Tree | None) -> tuple[Side, Side, lis
                 )
             new: Source | None = _applied(part, current)
         else:
-            first[old_name], new, said = _versions(part, tree)
+            first[old_name], new, applied, said = _versions(part, tree)
             unseen += said
+            if applied:
+                whole.add(old_name)
         if part.new_name != old_name and not part.copied:
             last[old_name] = None
         last[part.name] = new if part.new_name is not None else None
-    return Side(seen=[s for s in first.values() if s]), Side(seen=[s for s in last.values() if s]), unseen
+        if old_name in whole:
+            whole.add(part.name)
+    after = [_at_its_own_lines(s) if name in whole else s for name, s in last.items() if s]
+    return Side(seen=[s for s in first.values() if s]), Side(seen=after), unseen
+
+
+def _at_its_own_lines(source: Source) -> Source:
+    """A file of the tree with the patches applied, whose lines can be quoted."""
+    made = numbered(source)
+    remember(made.name, made.text)
+    return made
 
 
 def _applied(part: FilePatch, current: Source) -> Source:
@@ -184,20 +197,20 @@ def _applied(part: FilePatch, current: Source) -> Source:
     return replace(made, gaps=tuple(replace(g, before=len(made.lines) if g.before else 0) for g in current.gaps))
 
 
-def _versions(part: FilePatch, tree: Tree | None) -> tuple[Source | None, Source | None, list[Unseen]]:
-    """A file before and after the first patch that touches it."""
+def _versions(part: FilePatch, tree: Tree | None) -> tuple[Source | None, Source | None, bool, list[Unseen]]:
+    """A file before and after the first patch that touches it, and whether that was put onto the tree's."""
     said = []
     old = tree.read(part.old_name) if tree and part.old_name else None
     if old is not None:
         try:
-            return old, apply(part, old) if part.new_name is not None else None, []
+            return old, apply(part, old) if part.new_name is not None else None, True, []
         except InputError as error:
             said.append(Unseen(f"{error.message}; its functions are rebuilt from the hunks", error.place or part.place))
     elif tree is not None and part.old_name is not None:
         said.append(Unseen(f"the tree has no {part.old_name}; its functions are rebuilt from the hunks", part.place))
     made = rebuild(part)
     said += [Unseen(p.error.message, p.error.place or part.place) for p in made.problems]
-    return made.before, made.after, said
+    return made.before, made.after, False, said
 
 
 def _find(side: Side, reading: Reading) -> None:

@@ -173,33 +173,6 @@ def test_undecided_is_a_warning_of_the_tool(schema: Draft4Validator) -> None:
     assert [n["level"] for n in run_["invocations"][0]["toolExecutionNotifications"]] == ["error", "warning"]
 
 
-REVIEWED = """\
---- a/kernel/tlb.c
-+++ b/kernel/tlb.c
-@@ -4,3 +4,5 @@
- four
-+five
-+six
- five, before
- six, before
-"""
-
-
-def test_a_review_of_a_tree_puts_its_findings_into_the_file_with_the_patch() -> None:
-    """Code scanning shows the new file: a line that the patch adds, one below it, and one of a commit."""
-    document = samples.review()
-    numbers = [(None, None), (None, None), (None, None), (4, 4), (None, 5), (None, 6), (5, 7), (6, 8)]
-    document["lines"] = [
-        {"n": n, "text": text, "kind": "context", "file": "kernel/tlb.c", "old": old, "new": new} for n, (text, (old, new)) in enumerate(zip(REVIEWED.splitlines(), numbers, strict=True), 1)
-    ]
-    document["verdicts"]["after"][0]["origin"] = {"kind": "review", "file": "p.diff", "tree": ".", "revision": "HEAD~1"}
-    shown = document["patch"]["shown"]
-    for place, line in (((shown, 6), 6), (("HEAD~1:kernel/tlb.c", 5), 7), (("HEAD~1:kernel/tlb.c", 2), 2), (("HEAD~1:kernel/tlb.c", 90), 92), (("src/kernel/tlb.c", 6), 8)):
-        document["findings"][0] |= {"file": place[0], "line": place[1]}
-        at = json.loads(sarif.build(document))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
-        assert (at["artifactLocation"]["uri"], at["region"]["startLine"]) == ("kernel/tlb.c", line), place
-
-
 def test_a_review_s_fingerprint_outlives_a_moved_line() -> None:
     def mark(document: Json) -> str:
         found: str = json.loads(sarif.build(document))["runs"][0]["results"][0]["partialFingerprints"]["primaryLocationLineHash"]

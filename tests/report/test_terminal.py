@@ -149,3 +149,22 @@ def test_a_run_that_never_ends_says_where_it_goes_on() -> None:
     made = build({**document, "results": [{**document["results"][0], "violations": [v]}]})
     assert made.count("which repeats for ever") == 2
     assert "the run goes on with step 5 again" in made
+
+
+def test_the_mark_of_a_life_runs_through_the_whole_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], long: dict[str, Any]) -> None:
+    """Beside every line of a step that is wrapped, in its own lane and in the others."""
+    out = _printed(monkeypatch, capsys, long, full=True, height=24, width=90).splitlines()
+    head = next(i for i, line in enumerate(out) if line.lstrip().startswith("#  CPU0"))
+    columns = [out[head].index(f"CPU{cpu}") for cpu in range(2)]
+    drawn = lanes(long["results"][0]["violations"][0], long["models"]["made/shootdown"]["variables"])
+    marks: dict[int, list[tuple[str, ...]]] = {}
+    number = 0
+    for line in out[head + 1 :]:
+        if not line.startswith(" ") or line.startswith("  scope"):
+            break
+        number = int(line[:3]) if line[:3].strip() else number
+        marks.setdefault(number, []).append(tuple(line[c] for c in columns))
+    kinds = {"cached": "\u2502", "stale": "\u2503"}
+    assert sorted(marks) == [r.number for r in drawn.rows]
+    assert all(set(marks[r.number]) == {tuple(kinds.get(r.life.get(cpu, ""), " ") for cpu in range(2))} for r in drawn.rows)
+    assert any(len(found) > 1 and "\u2503" in found[0] for found in marks.values()), "no wrapped step of this run has a mark"

@@ -18,10 +18,14 @@ LARGEST = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """``place`` is that of the line's first character; its column counts quote marks and diff signs."""
+    """``place`` is that of the line's first character; its column counts quote marks and diff signs.
+
+    ``shown``: where the mail shows a line of a tree's file that a patch was put onto.
+    """
 
     text: str
     place: Place
+    shown: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.source import Source, SourceLine
 
 from .diff import FilePatch, Hunk, HunkLine, reverse
@@ -25,13 +25,18 @@ def apply(patch: FilePatch, old: Source) -> Source:
         done = at
         for line in hunk.lines:
             if line.sign == "+":
-                lines.append(SourceLine(_text(line), line.place))
+                lines.append(SourceLine(_text(line), line.place, line.place))
             else:
                 if line.sign == " ":
-                    lines.append(old.lines[done])
+                    lines.append(replace(old.lines[done], shown=line.place))
                 done += 1
     lines.extend(old.lines[done:])
     return Source(patch.new_name or patch.name, tuple(lines))
+
+
+def numbered(new: Source) -> Source:
+    """A whole file with a patch applied, each line at its own place in it: ``shown`` says which the mail has."""
+    return replace(new, lines=tuple(replace(line, place=Place(new.name, i, 1)) for i, line in enumerate(new.lines, 1)))
 
 
 def old_version(patch: FilePatch, new: Source) -> Source:

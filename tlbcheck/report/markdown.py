@@ -7,7 +7,7 @@ from typing import Any
 
 from tlbcheck.report.escape import code, fenced, markdown
 from tlbcheck.report.judge import OK, reproduce, status, told, verdict
-from tlbcheck.report.story import render, sentence
+from tlbcheck.report.story import file_and_line, render, sentence
 
 
 def build(document: Mapping[str, Any]) -> str:
@@ -87,13 +87,16 @@ def _review(document: Mapping[str, Any]) -> list[str]:
     for key, head in (("introduces", "Introduces"), ("fixes", "Fixes"), ("leaves", "Leaves as it was")):
         if document[key]:
             parts.append("\n".join([f"**{head}:**", "", *(f"- {code(x['property'])}: {markdown(x['summary'])}" for x in document[key])]))
+    parts += ["\n".join(f"- Assumed before the patch alone: {markdown(a)}" for a in document["assumed_before"])] if document.get("assumed_before") else []
+    if document["findings"] and document.get("places"):
+        parts.append(markdown(sentence(document["places"])))
     for f in document["findings"]:
-        line = next((x["text"] for x in document["lines"] if x["n"] == f["line"]), "")
+        line = next((x["text"] for x in document["lines"] if x["n"] == f["mail_line"]), "")
         parts += [f"### {code(f['file'] + ':' + str(f['line']))}: {code(f['property'])}", fenced(line)]
         parts += [markdown(f"{sentence(f['summary'])} {sentence(f['harm'])}"), f"**To mend it:** {markdown(sentence(f['fix']))}"]
         parts.append(fenced(render(f["file"], f["property"], f["violation"])))
     if not document["findings"]:
         parts.append("Nothing found.")
-    parts += ["\n".join(f"- Not seen, line {x['line']}: {markdown(x['text'])}" for x in document["unseen"])] if document["unseen"] else []
+    parts += ["\n".join(f"- Not seen, {code(file_and_line(x))}: {markdown(x['text'])}" for x in document["unseen"])] if document["unseen"] else []
     parts += ["\n".join(f"- Assumes: {markdown(a)}" for a in document["assumptions"])] if document["assumptions"] else []
     return parts

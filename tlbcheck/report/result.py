@@ -22,7 +22,7 @@ from tlbcheck.replay.contents import contents
 from tlbcheck.replay.interpreter import Entry
 from tlbcheck.report.caches import points, watched_text
 from tlbcheck.report.caches import write as write_caches
-from tlbcheck.report.story import yes_no
+from tlbcheck.report.story import file_and_line, yes_no
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -137,7 +137,8 @@ class Teller:
             },
             "tracked": self.tracked(trace.tracked, v) if trace.tracked else None,
             "caches": caches,
-            "call": self.call(v),
+            "call": self.broken(v, "requires"),
+            "assertion": self.broken(v, "assert"),
             "since": self.since(v),
             "rests_on": self.rests_on(v),
             "loop": trace.loop,
@@ -151,19 +152,18 @@ class Teller:
             left = f" (interrupted: {case['left']} when interrupts went off)" if case.get("interrupted") else ""
             where = f", in a switch {case['old']} -> {case['new']}{left} called from {case['caller']} with interrupts {self.interrupts(v)}"
         about = f": {watched}" if watched else ""
-        call = self.call(v)
-        if call is not None:
-            about += f": {call['text']} ({call['file']}:{call['line']})"
+        for broken in (self.broken(v, "requires"), self.broken(v, "assert")):
+            about += f": {broken['text']} ({file_and_line(broken)})" if broken is not None else ""
         return f"{clause or name}{where}{about}"
 
-    def call(self, v: Violation) -> dict[str, Any] | None:
-        """Of a broken precondition, the call that breaks it: where it is, who calls what, and what that requires."""
+    def broken(self, v: Violation, event: str) -> dict[str, Any] | None:
+        """Of a precondition (``requires``), the call that breaks it, and of an assertion (``assert``), itself: where it is, and in which words."""
         assert v.trace is not None
         if not v.trace.steps:
             return None
         before, last = [v.trace.initial, *(s.after for s in v.trace.steps)][-2], v.trace.steps[-1]
         scope = {**before.control, **before.entry, **v.trace.tracked, **last.choices}
-        broken = (b for b in last.step.bads if b.place is not None and (b.property, b.clause) == (v.property, v.clause) and evaluate(b.when, scope))
+        broken = (b for b in last.step.bads if b.event == event and (b.property, b.clause) == (v.property, v.clause) and evaluate(b.when, scope))
         return next(({**relative(b.place), "text": b.text} for b in broken if b.place is not None), None)
 
     def interrupts(self, v: Violation) -> str:
@@ -266,6 +266,7 @@ class Teller:
             "procedures": list(procedures),
             "source": [relative(p) for p in places],
             "choices": self.choices(s.step, scope),
+            "chose": self.choices(s.step, scope, shown=True),
             "changes": self.changes(before, s.after),
             "exception": s.step.exception or None,
         }
@@ -296,19 +297,23 @@ class Teller:
 
     def value(self, name: str, value: int) -> str:
         """A variable's value for people: as the model writes it, else words in hexadecimal."""
-        tail = name.partition(".")[2] if name.startswith("cpu") else name
-        type_, format_ = self.types[name], self.notation.values.get(tail)
+        return self.spelled(name.partition(".")[2] if name.startswith("cpu") else name, self.types[name], value)
+
+    def spelled(self, name: str, type_: Type, value: int) -> str:
+        format_ = self.notation.values.get(name)
         if format_ is None and isinstance(type_, WordType):
             return type_.show(value) if value > 9 else str(value)
         return format_(value) if format_ else str(plain(type_, value))
 
-    def choices(self, step: Step, scope: Mapping[str, int]) -> dict[str, Any]:
+    def choices(self, step: Step, scope: Mapping[str, int], *, shown: bool = False) -> dict[str, Any]:
+        """What the step chose freely, by name; ``shown``: as people write it."""
         made: dict[str, Any] = {}
         for label, type_, e in step.choices:
             name, n = label, 2
             while name in made:
                 name, n = f"{label}#{n}", n + 1
-            made[name] = plain(type_, evaluate(e, scope))
+            value = evaluate(e, scope)
+            made[name] = self.spelled(label, type_, value) if shown else plain(type_, value)
         return made
 
     def changes(self, before: State, after: State) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ from tlbcheck.errors import Place
 from tlbcheck.faults import Fault
 from tlbcheck.report.facts import model_facts
 from tlbcheck.report.result import Teller, case_values, document, model_json, relative
+from tlbcheck.report.story import sentence
 from tlbcheck.review import Key, Review, Side
 
 _WIDTH = 72
@@ -33,6 +34,7 @@ def review_json(review: Review, text: str) -> dict[str, Any]:
             "shown": relative(Place(review.file))["file"],
         },
         function=review.after.function or review.before.function,
+        places=_places(review),
         rebuilt=any(s.source is not None and s.source.gaps for s in (review.before, review.after)),
         lines=_lines(review, text),
         verdicts={"before": _entries(review.before), "after": _entries(review.after)},
@@ -45,7 +47,24 @@ def review_json(review: Review, text: str) -> dict[str, Any]:
         together=review.faults.together if review.faults else None,
         unseen=[{**relative(u.place), "text": u.text} for u in review.unseen],
         assumptions=list(model.assumptions) if model is not None else [],
+        assumed_before=[a for a in review.before.model.assumptions if a not in model.assumptions] if model is not None and review.before.model is not None else [],
     )
+
+
+def _places(review: Review) -> str:
+    """Which file's lines the places in the code after the patch are."""
+    source = review.after.source
+    if source is not None and all(x.place.file == source.name for x in source.lines):
+        return f"lines are those of {source.name} with the patch applied"
+    return f"lines are those of {relative(Place(review.file))['file']}"
+
+
+def _in_mail(review: Review, place: Place) -> int | None:
+    """The line of the mail that shows a place in the code after the patch; None if none does."""
+    if place.file == review.file:
+        return place.line
+    lines = review.after.source.lines if review.after.source is not None else ()
+    return next((x.shown.line for x in lines if x.shown is not None and (x.place.file, x.place.line) == (place.file, place.line)), None)
 
 
 def _entries(side: Side) -> list[dict[str, Any]] | None:
@@ -58,10 +77,10 @@ def _grouped(side: Side, keys: set[Key]) -> list[dict[str, Any]]:
         return []
     made = []
     for q in side.result.system.properties:
-        for clause, sentence in q.clauses.items():
+        for clause, words in q.clauses.items():
             cases = [k for k in keys if k[:2] == (q.name, clause)]
             if cases:
-                made.append({"property": q.name, "clause": clause, "summary": sentence, "cases": len(cases)})
+                made.append({"property": q.name, "clause": clause, "summary": words, "cases": len(cases)})
     return made
 
 
@@ -96,6 +115,7 @@ def _finding(review: Review, fault: Fault, before: set[Key]) -> dict[str, Any]:
     place = fault.change.place
     return {
         **relative(place),
+        "mail_line": _in_mail(review, place),
         "kind": fault.change.kind,
         "property": chosen.property,
         "properties": sorted({v.property for v in fault.violations}),
@@ -123,8 +143,10 @@ def render(review: Mapping[str, Any]) -> str:
     from tlbcheck.report.story import render as story
 
     made = [_title(review), ""]
-    made += _table(review)
+    made += [*_table(review), *(f"  assumed before the patch alone: {a}" for a in review.get("assumed_before", ()))]
     made += ["", *_headline(review)]
+    if review["findings"] and review.get("places"):
+        made.append(sentence(review["places"]))
     for i, f in enumerate(review["findings"], 1):
         made += ["", f"{i}. {f['file']}:{f['line']}:{f['column']}: {f['summary']}"]
         made += [f"   {x}" for x in _about(f)]
@@ -200,10 +222,14 @@ def mail(review: Mapping[str, Any]) -> str:
     made.append("")
     made += [x[:_WIDTH] for x in _table(review)]
     made.append("")
+    for a in review.get("assumed_before", ()):
+        say(f"Assumed before the patch alone: {a}")
     for x in _headline(review):
         say(x)
+    if review["findings"] and review.get("places"):
+        say(sentence(review["places"]))
     for f in sorted(review["findings"], key=lambda f: (f["file"], f["line"])):
-        quoted = lines.get(f["line"], "") if f["file"] == mailed else ""
+        quoted = lines.get(f["mail_line"], "")
         made += ["", f"> {quoted}"[: _WIDTH + 6] if quoted else f"{f['file']}:{f['line']}:", ""]
         say(f"This {f['fault']}." if quoted else f"{f['summary']}.")
         for x in _about(f):

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tlbcheck.report.judge import OK, UNDECIDED, status, told
-from tlbcheck.report.places import after_patch
-from tlbcheck.report.story import notes, sentence, what
+from tlbcheck.report.story import judged_at, notes, sentence, what
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _CASE = ("caller", "old", "left", "new", "other_cr4")
@@ -64,12 +63,14 @@ def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[d
         if status(e, document.get("expect", False)) == OK:
             continue
         for v in told(e):
-            place = (v["blame"] or {}).get("place") or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
+            judged = judged_at(v)
+            place = (v["blame"] or {}).get("place") or judged or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
             text = f"{e['model']}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
             yield {
                 **_result(e["property"], rules, text, [e["model"], v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
                 "locations": [_location(place)] if place else [],
-                "codeFlows": _flows(document, v),
+                **_related(v),
+                "codeFlows": _flows(v),
                 "properties": {"model": e["model"], "clause": v["clause"]},
             }
 
@@ -80,8 +81,9 @@ def _findings(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dic
         v = f["violation"]
         yield {
             **_result(f["property"], rules, text, [f["clause"], f["kind"], *(str(v["case"].get(k)) for k in _CASE)]),
-            "locations": [_location(after_patch(document, f))],
-            "codeFlows": _flows(document, v),
+            "locations": [_location(f)],
+            **_related(v),
+            "codeFlows": _flows(v),
             "properties": {"clause": f["clause"]},
         }
 
@@ -93,24 +95,30 @@ def _result(name: str, rules: Sequence[str], text: str, identity: Sequence[str])
     return made | ({"ruleIndex": rules.index(name)} if name in rules else {})
 
 
-def _flows(document: Mapping[str, Any], v: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(document, v)}] if v["steps"] else []
+def _related(v: Mapping[str, Any]) -> dict[str, Any]:
+    """The assertion or the call that the violation is about, whatever the line that mends it."""
+    judged = judged_at(v)
+    return {"relatedLocations": [{"id": 1, **_location(judged), "message": {"text": judged["text"]}}]} if judged is not None else {}
 
 
-def _threads(document: Mapping[str, Any], v: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _flows(v: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(v)}] if v["steps"] else []
+
+
+def _threads(v: Mapping[str, Any]) -> list[dict[str, Any]]:
     numbered = list(enumerate(v["steps"], 1))
     flows = []
     for cpu in sorted({s["cpu"] for _, s in numbered}, key=lambda c: (c is None, c)):
         name = "environment" if cpu is None else f"CPU{cpu}"
         mine = [(i, s) for i, s in numbered if s["cpu"] == cpu][-_MOST:]
-        flows.append({"id": name, "message": {"text": name}, "locations": [_step(document, i, s, v) for i, s in mine]})
+        flows.append({"id": name, "message": {"text": name}, "locations": [_step(i, s, v) for i, s in mine]})
     return flows
 
 
-def _step(document: Mapping[str, Any], i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
+def _step(i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
     told = [text for _, text in notes(i, v)]
     text = "; ".join([f"{s['actor']} {what(s)}", *told])
-    location: dict[str, Any] = {**(_location(after_patch(document, s["source"][0])) if s["source"] else {}), "message": {"text": text}}
+    location: dict[str, Any] = {**(_location(s["source"][0]) if s["source"] else {}), "message": {"text": text}}
     made: dict[str, Any] = {
         "location": location,
         "executionOrder": i,
@@ -119,7 +127,7 @@ def _step(document: Mapping[str, Any], i: int, s: Mapping[str, Any], v: Mapping[
     }
     if s["source"]:
         stack = zip(s["source"], s["procedures"], strict=False)
-        frames = [{"location": {**_location(after_patch(document, at)), "logicalLocations": [{"name": procedure, "kind": "function"}]}} for at, procedure in stack]
+        frames = [{"location": {**_location(at), "logicalLocations": [{"name": procedure, "kind": "function"}]}} for at, procedure in stack]
         made["stack"] = {"frames": frames}
     if s.get("after"):
         made["state"] = {n: {"text": str(shown)} for n, (_, shown) in s["after"].items()}

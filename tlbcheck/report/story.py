@@ -119,12 +119,23 @@ def _step(i: int, s: Mapping[str, Any], width: int) -> str:
 
 def place(s: Mapping[str, Any]) -> str:
     """``file:line`` of a step; empty where it has none."""
-    return f"{s['source'][0]['file']}:{s['source'][0]['line']}" if s["source"] else ""
+    return file_and_line(s["source"][0]) if s["source"] else ""
+
+
+def file_and_line(at: Mapping[str, Any]) -> str:
+    """``file:line`` of a place."""
+    return f"{at['file']}:{at['line']}"
+
+
+def judged_at(v: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The assertion that fails, or the call that breaks a precondition: its place, and the words for it in ``text``."""
+    found: Mapping[str, Any] | None = v.get("call") or v.get("assertion")
+    return found
 
 
 def what(s: Mapping[str, Any]) -> str:
     """What a step does, with the choices made in it."""
-    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s["choices"].items() if not n.startswith("choice") and n != "doing")
+    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s.get("chose", s["choices"]).items() if not n.startswith("choice") and n != "doing")
     return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"
 
 

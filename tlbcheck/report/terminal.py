@@ -110,10 +110,10 @@ def _story(console: Console, entry: Mapping[str, Any], v: Mapping[str, Any], fac
     tail += [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
     yield from head
     place = console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0)
-    whole = _table(drawn, memory, None, place=place)
+    whole = _table(console, drawn, memory, None, place=place)
     left = None if room is None else max(room - sum(_height(len(t), console.width) for t in (*head, *tail)), _LEAST // 2)
     fits = left is None or len(console.render_lines(whole)) <= left
-    yield whole if fits or left is None else _table(drawn, memory, left - 1, place=place)
+    yield whole if fits or left is None else _table(console, drawn, memory, left - 1, place=place)
     yield from tail
 
 
@@ -136,43 +136,53 @@ def _cut(lines: Sequence[str], room: int | None) -> list[str]:
     return [*first, f"  ... {left_out} line{'s' if left_out != 1 else ''}, which --full shows", *last]
 
 
-def _table(drawn: Lanes, memory: bool, room: int | None, *, place: bool) -> Table:
+def _table(console: Console, drawn: Lanes, memory: bool, room: int | None, *, place: bool) -> Table:
+    """The run in lanes as wide as the screen; with ``room``, cut to as many lines."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, expand=True, pad_edge=False, header_style="dim", padding=(0, 1))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+    left = console.width - (_NUMBER - 3) - 2 * (drawn.cpus + memory)
+    lane = 3 * left // (3 * drawn.cpus + 2 * memory)
     table.add_column("#", justify="right", width=_NUMBER - 3)
     for cpu in range(drawn.cpus):
-        table.add_column(f"CPU{cpu}", ratio=3, no_wrap=room is not None, overflow="ellipsis" if room is not None else "fold")
+        table.add_column(f"CPU{cpu}", width=lane)
     if memory:
-        table.add_column("memory", ratio=2, no_wrap=room is not None, overflow="ellipsis")
+        table.add_column("memory", width=left - lane * drawn.cpus)
+
+    def lines(text: Text, width: int) -> list[Text]:
+        return list(text.wrap(console, width, no_wrap=room is not None, overflow="fold" if room is None else "ellipsis"))
+
     for part in _chosen(drawn.rows, room):
         if isinstance(part, int):
             table.add_row("", Text(f"... {part} step{'s' if part > 1 else ''}", style="dim"))
             continue
-        cells = [_cell(part, cpu, place) for cpu in range(drawn.cpus)]
-        if memory:
-            cells.append(Text(visible("; ".join([*([f"{part.actor} {part.text}"] if part.cpu is None else []), *part.memory])), style="dim"))
-        table.add_row(Text(str(part.number), style="bold red" if part.last else ""), *cells)
+        told = [[line for text in (_cell(part, place) if part.cpu == cpu else ()) for line in lines(text, lane - 2)] for cpu in range(drawn.cpus)]
+        beside = Text(visible("; ".join([*([f"{part.actor} {part.text}"] if part.cpu is None else []), *part.memory])), style="dim")
+        noted = lines(beside, left - lane * drawn.cpus) if memory else []
+        height = max(len(noted), *map(len, told), 1)
+        cells = [_beside_life(part, cpu, [*some, *[Text()] * (height - len(some))]) for cpu, some in enumerate(told)]
+        table.add_row(Text(str(part.number), style="bold red" if part.last else ""), *cells, *([Text("\n").join(noted)] if memory else []))
     return table
 
 
-def _cell(row: Row, cpu: int, place: bool) -> Text:
+def _cell(row: Row, place: bool) -> list[Text]:
+    """What a step does, and below what happens to the watched entry in it."""
+    from rich.text import Text
+
+    level = "" if row.level == "task" else f"[{row.level}] "
+    step = Text.assemble((visible(f"{level}{row.actor} "), "bold"), visible(row.text))
+    if place and row.place:
+        step.append(visible(f"  {row.place}"), style="dim")
+    return [step, *(Text(f"{sign} {visible(text)}", style=_NOTES[sign]) for sign, text in row.notes)]
+
+
+def _beside_life(row: Row, cpu: int, lines: Sequence[Text]) -> Text:
+    """The lines of a cell, each beside the mark of the entry's life on that CPU, which so runs through the row."""
     from rich.text import Text
 
     mark, style = _LIFE.get(row.life.get(cpu, ""), (" ", ""))
-    cell = Text.assemble((mark, style), " ")
-    if row.cpu != cpu:
-        return cell
-    level = "" if row.level == "task" else f"[{row.level}] "
-    cell.append(visible(f"{level}{row.actor} "), style="bold")
-    cell.append(visible(row.text))
-    if place and row.place:
-        cell.append(visible(f"  {row.place}"), style="dim")
-    for sign, text in row.notes:
-        cell.append("\n")
-        cell.append_text(Text.assemble((mark, style), f" {sign} {visible(text)}", style=_NOTES[sign]))
-    return cell
+    return Text("\n").join([Text.assemble((mark, style), " ", line) for line in lines])
 
 
 def _chosen(rows: Sequence[Row], room: int | None) -> list[Row | int]:

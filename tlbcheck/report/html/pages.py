@@ -8,7 +8,6 @@ from typing import Any
 
 from tlbcheck.report.html.viewer import labels, viewer
 from tlbcheck.report.judge import OK, UNDECIDED, facts_of, reproduce, status, told, verdict
-from tlbcheck.report.places import line_in_mail
 from tlbcheck.report.story import sentence
 
 _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
@@ -214,6 +213,9 @@ def _review(document: Mapping[str, Any]) -> dict[str, Any]:
         "compared": _compared(before, after),
         "sections": sections,
         "assumptions": document["assumptions"],
+        "assumed_before": document.get("assumed_before", []),
+        "two_numberings": any(f["here"] not in (None, f["line"]) for f in findings),
+        "places": sentence(document["places"]) if document.get("places") else "",
         "viewers": bool(findings) or any(e["viewers"] for s in sections for e in s["entries"]),
     }
 
@@ -245,9 +247,17 @@ def _finding(document: Mapping[str, Any], number: int, f: Mapping[str, Any]) -> 
     facts = {**_NO_FACTS, **models.get("after", {})}
     clauses = facts.get("properties", {}).get(f["property"], {}).get("clauses", {})
     entry = {"model": f["file"], "property": f["property"], "violations": ()}
-    here = line_in_mail(document, f)
+    here = f["mail_line"]
     v = {**f["violation"], "blame": f["violation"]["blame"] or {"kind": f["kind"], "text": f"{f['summary']}: {f['fix']}"}}
-    return {**f, "harm": sentence(f["harm"])[:-1], "id": f"finding-{number}", "number": number, "here": here, "viewer": viewer(number, entry, v, facts, clauses)}
+    return {
+        **f,
+        "harm": sentence(f["harm"])[:-1],
+        "id": f"finding-{number}",
+        "number": number,
+        "here": here,
+        "at": f"Line {f['line']}" if here == f["line"] else f"{f['file']}:{f['line']}",
+        "viewer": viewer(number, entry, v, facts, clauses),
+    }
 
 
 _CHANGES = (("introduces", "Introduces", "bad"), ("leaves", "Leaves as it was", "open"), ("fixes", "Fixes", "good"))

@@ -8,7 +8,7 @@ from typing import Any
 from tlbcheck.report.caches import events, points, watched
 from tlbcheck.report.lanes import kind_of, lanes, owner
 from tlbcheck.report.prose import paragraphs
-from tlbcheck.report.story import case_lines, cpus, for_ever, notes, place, sentence, several, start_values, watch, what, yes_no
+from tlbcheck.report.story import case_lines, cpus, file_and_line, for_ever, judged_at, notes, place, sentence, several, start_values, watch, what, yes_no
 
 _BLAME = {"missing": "What was missing", "misplaced": "What came too early"}
 
@@ -61,7 +61,9 @@ def blame_line(v: Mapping[str, Any], clause: str, prefix: str = "") -> list[dict
     if v["steps"]:
         last = v["steps"][-1]
         same = changed is not None and changed[2] == depth
-        text = what(last) if last.get("exception") or not clause else clause if same else f"{what(last)}; then {clause}"
+        judged = judged_at(v)
+        said = f"{clause}: {judged['text']} ({file_and_line(judged)})" if judged is not None else clause
+        text = what(last) if last.get("exception") or not clause else said if same else f"{what(last)}; then {said}"
         made.append(box("What never ends" if v["loop"] is not None else "The fault" if last.get("exception") else "The use", text, depth))
     return made
 
