@@ -53,12 +53,8 @@ def test_saturated_fills_agree_with_tracked(name: str) -> None:
 
 FREE = (
     ("xen/before-pcid", "shared", (0, 1)),
-    ("xen/before-pcid", "user", (0, 1)),
-    ("xen/pcid-v5", "kernel", (0, 1)),
     ("xen/pcid-v5", "user", (0, 1)),
-    ("xen/pcid-v5", "perdomain", (0, 1)),
     ("xen/pcid-v5", "self", (0,)),
-    ("xen/xsa-292", "user", (0, 1)),
     ("xen/xsa-292", "perdomain", (0, 1)),
     ("xen/flush-once", "user", (0, 1)),
 )

@@ -107,7 +107,7 @@ def test_each_subset_of_repairs(repaired: tuple[bool, ...]) -> None:
     for name, value in zip(REPAIRS, repaired, strict=True):
         model = _with_flag(model, name, value)
     wanted = set().union(*(EFFECTS[n] for n, r in zip(REPAIRS, repaired, strict=True) if not r))
-    assert violated(verify(model, engines=("explicit",))) == wanted
+    assert violated(verify(model, engines=("explicit",), cases=False)) == wanted
 
 
 @pytest.mark.parametrize(("name", "broken"), [("xen/pcid-v5@idle-keeps-pcide", "pge-with-pcide"), ("xen/flush-once@pge-kept", "pge-with-pcide"), ("xen/before-pcid@cr4-not-restored", "switch-lands")])

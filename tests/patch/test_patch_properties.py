@@ -205,7 +205,7 @@ def test_broken_mails_are_refused_or_told(text: str) -> None:
                 assert str(error).count("\n") == 0
 
 
-BIG = 1 << 18
+BIG = 1 << 17
 
 
 @pytest.mark.parametrize(
