@@ -27,6 +27,7 @@ ASSUMPTIONS = (
 )
 _FLAGS = {f: f.default for module in (callers, switch) for f in vars(module).values() if isinstance(f, Flag)}
 
+
 @procedure
 def set_pcide(cr4: u64) -> None:
     """The new CR4, wherever that sets PCIDE: what a CR3 value with a PCID or NOFLUSH needs."""
