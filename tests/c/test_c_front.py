@@ -383,6 +383,14 @@ enum { CHOSEN = 4 };
     assert made.assumptions(made.procedure("g")) == ()
 
 
+def test_a_constant_that_a_macro_makes_a_number_of_is_refused(profile: Profile) -> None:
+    """Which of the two values counts cannot be told; after #undef it can."""
+    with pytest.raises(InputError, match="the constant WIDTH is a macro where it is declared"):
+        out(profile, "WIDTH", before="#define WIDTH 2\nenum { WIDTH = 3 };")
+    assert out(profile, "WIDTH", before="#define WIDTH 2\n#undef WIDTH\nenum { WIDTH = 3 };") == 3
+    assert out(profile, "B", before="#define MORE_OF_THEM A, B\nenum { MORE_OF_THEM };") == 1
+
+
 @pytest.mark.parametrize(
     ("before", "body", "message"),
     [

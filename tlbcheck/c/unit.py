@@ -104,6 +104,7 @@ class CUnit:
         pass and the function lacks is ignored, and said to be. Raises ``InputError`` for a function
         that is not there or not understood.
         """
+        self.enumerators()  # refused where no compiler would take them, whether or not they are used
         entry = self.profile.roles.get(role)
         if name is None:
             if entry is None:
@@ -222,6 +223,7 @@ class CUnit:
             for segment in self.enumerations:
                 if self.missing(segment):
                     continue  # constants may be missing, too
+                self.refuse_macros(segment)
                 try:
                     tokens, depends = self.preprocessor.expanded(segment.tokens)
                 except InputError:
@@ -229,6 +231,16 @@ class CUnit:
                 for one in enumerators(tokens):
                     made[one.name.text] = None if one.name.text in made else (one, segment, frozenset(depends | self.around(segment)))
         return self._enumerators
+
+    def refuse_macros(self, segment: Segment) -> None:
+        """Refuse an enumeration that no compiler takes here, since a macro makes a number of a constant's name: which value counts is not known."""
+        for one in enumerators(segment.tokens):
+            try:
+                stands_for, _ = self.preprocessor.expanded([one.name])
+            except InputError:
+                continue
+            if stands_for and stands_for[0].kind != "name":
+                raise InputError(f"the constant {one.name.text} is a macro where it is declared", place=one.name.place, hint="#undef the macro before, or take it out of the profile")
 
     def evaluated(self, one: Enumerator, segment: Segment) -> int:
         syntax = parse_expression(self.types.spelled(list(one.value), segment.position), f"the value of {one.name.text}")
