@@ -25,6 +25,7 @@ class Cpu(enum.Enum):
 lock = shared("lock", bool)
 inside = shared("inside", Range(0, 2))
 enters = marker("enters", "enters the critical section")
+idle = marker("idle", "does nothing")
 
 
 @procedure
@@ -78,6 +79,40 @@ def test_a_lock_excludes_and_a_test_then_set_does_not() -> None:
     assert bad["exclusion"].violations[0].depth == 6  # two reads, two writes, two entries
 
 
+first, second = shared("first", bool), shared("second", bool)
+
+
+@procedure
+def set_first() -> None:
+    with atomic("sets the first"):
+        first.set(True)
+
+
+@procedure
+def set_both() -> None:
+    while True:
+        idle()
+        with atomic("sets both"):
+            set_first()
+            second.set(True)
+        with atomic("clears both"):
+            first.set(False)
+            second.set(False)
+
+
+@procedure
+def clear() -> None:
+    first.set(False)
+    second.set(False)
+
+
+def test_an_indivisible_block_stays_so_around_a_call_with_one_of_its_own() -> None:
+    together = Property("together", "both change at once", source="this test", trigger=operation("idle"), clauses={"apart": "one is set alone"})
+    together.never("apart", and_(first.expr, not_(second.expr)))
+    result = judged(Model(name="test/nested", title="an atomic block in another", init=clear, task=set_both, depth=6), together)
+    assert result["together"].verdict == "proved" and not result["together"].vacuous
+
+
 ticks = per_cpu("ticks", Range(0, 3))
 mask = shared("mask", bool, index=Cpu)
 
@@ -93,9 +128,6 @@ def on_timer() -> None:
 @procedure
 def on_ipi() -> None:
     mask.at(Cpu.zero).set(False)
-
-
-idle = marker("idle", "does nothing")
 
 
 @procedure

@@ -86,7 +86,8 @@ class Path:
     events: list[Event] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     performed: bool = False
-    in_atomic: bool = False
+    atomic: int = 0
+    """How many indivisible blocks it is in."""
     action: str = ""
     text: str = ""
     operands: dict[str, Expr] = field(default_factory=dict)
@@ -100,6 +101,10 @@ class Path:
     fair: str | None = None
     delivers: bool = False
     used: tuple[Expr, ...] = ()
+
+    def leave_atomic(self) -> None:
+        self.atomic -= 1
+        self.performed = self.atomic == 0
 
     def fork(self, condition: Expr) -> Path:
         return replace(

@@ -123,7 +123,7 @@ class Execution(Naming):
                         r.guard.append(condition)
                         r.here = here.at(here.position + 1)
                     case p.Choose():
-                        if r.performed and not r.in_atomic:
+                        if r.performed and not r.atomic:
                             done.append((r, here))
                             break
                         self.choose(r, frame, s)
@@ -132,12 +132,13 @@ class Execution(Naming):
                         if r.performed:
                             done.append((r, here))
                             break
-                        r.in_atomic = True
-                        summary = s.text or frame.procedure.doc.split("\n")[0].rstrip(".") or "one indivisible step"
-                        r.action, r.text, r.place, r.frame = "atomic", summary.replace("{", "{{").replace("}", "}}"), s, frame
+                        if not r.atomic:  # else it is a part of the step around it
+                            summary = s.text or frame.procedure.doc.split("\n")[0].rstrip(".") or "one indivisible step"
+                            r.action, r.text, r.place, r.frame = "atomic", summary.replace("{", "{{").replace("}", "}}"), s, frame
+                        r.atomic += 1
                         r.here = Position(s.body, 0, frame, "atomic", here.at(here.position + 1))
                     case p.Read() | p.Write() | p.Do():
-                        if r.performed and not r.in_atomic:
+                        if r.performed and not r.atomic:
                             done.append((r, here))
                             break
                         work.extend(self.perform(r, here, s))
@@ -149,7 +150,7 @@ class Execution(Naming):
     def end(self, run: Path, here: Position) -> bool:
         """The end of a statement list; false if the run goes on elsewhere."""
         if here.kind == "atomic":
-            run.in_atomic, run.performed = False, True
+            run.leave_atomic()
             run.here = here.below
         elif here.kind == "body":
             if here.frame.procedure.result is not None:
@@ -169,7 +170,7 @@ class Execution(Naming):
         if not self.required(run, here.frame, s, args):
             return False
         after = here.at(here.position + 1)
-        shared = None if run.in_atomic or run.level == "init" else self.sharing(run, callee, here.frame)
+        shared = None if run.atomic or run.level == "init" else self.sharing(run, callee, here.frame)
         if shared is None:
             inner = Frame(callee, f"{here.frame.path}/{callee.name}@{s.place.line}.{s.place.column}", s.place, here.frame, s.target)
             run.here = Position(callee.body, 0, inner, "body", after)
@@ -325,7 +326,7 @@ class Execution(Naming):
         body: Position = here
         while body.kind != "body":
             if body.kind == "atomic":
-                run.in_atomic, run.performed = False, True
+                run.leave_atomic()
             assert body.below is not None
             body = body.below
         return self.finish(run, body, value)
@@ -367,7 +368,7 @@ class Execution(Naming):
     def perform(self, run: Path, here: Position, s: p.Read | p.Write | p.Do) -> list[Path]:
         frame = here.frame
         self.has_cpu(run, s)
-        if not run.in_atomic:
+        if not run.atomic:
             run.place, run.frame = s, frame
             run.performed = True
         run.here = here.at(here.position + 1)
@@ -391,7 +392,7 @@ class Execution(Naming):
                 raise InputError(f"an action of the environment runs on no CPU and cannot use {what}", place=s.place, hint="name the CPU with .at(c), or make it a procedure of a CPU")
 
     def describe(self, run: Path, action: str, text: str, operands: dict[str, Expr]) -> None:
-        if not run.in_atomic:
+        if not run.atomic:
             run.action, run.text, run.operands = action, text, operands
 
     def stored(self, run: Path, name: str) -> Expr:

@@ -251,7 +251,7 @@ class _Lowering(Execution):
         """Every path of a procedure as one step: an action, or the start."""
         procedure = self.model.resolve(procedure)
         frame = Frame(procedure, f"{level}:{procedure.name}", None, None, None)
-        run = Path(cpu, level, Position(procedure.body, 0, frame, "body", None), in_atomic=True)
+        run = Path(cpu, level, Position(procedure.body, 0, frame, "body", None), atomic=1)
         run.action, run.text, run.frame = procedure.name, procedure.doc.split("\n")[0] or procedure.name, frame
         for q in procedure.parameters:
             name = f"choice{len(run.parameters)}"
