@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from tlbcheck.certificate import solvers
 from tlbcheck.certificate.check import judge
-from tlbcheck.certificate.file import LITERAL, certificate, head
+from tlbcheck.certificate.file import LITERAL, certificate, head, write
 from tlbcheck.certificate.read import load
 from tlbcheck.certificate.words import sentences
 from tlbcheck.cli import cli
@@ -21,6 +22,7 @@ from tlbcheck.engines.obligations import SystemText
 from tlbcheck.engines.run import ModelResult, check
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.lang.expr import FALSE
 from tlbcheck.library import find_models, find_properties, models_in, properties_in
 from tlbcheck.report.result import scope_of
 
@@ -299,3 +301,17 @@ def test_the_invariant_in_words_is_true_of_what_was_visited() -> None:
     assert all(len(s) > 10 for s in said)
     assert any("cr4.PGE" in s for s in said)
     assert any(re.search(r"switch_cr3_cr4_before_pcid:\d+", s) for s in said)
+
+
+def test_what_is_about_runs_without_an_end_too_gets_none_and_none_is_accepted_for_it(tmp_path: Path) -> None:
+    """An invariant shows half of such a property: the half that it shows would be taken for the whole."""
+    model, goal = find_models("xen/before-pcid")[0], "no-fault"
+    names = find_properties((goal,), model)
+    half = check(model, names, engines=("explicit", "pdr"), cases=False, certify=True)
+    path, *_ = write(tmp_path, half, goal)
+    mixed = replace(names[0], liveness=[("ends", FALSE)])
+    assert not write(tmp_path / "mixed", check(model, [mixed], engines=("explicit", "pdr"), cases=False, certify=True), goal)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlbcheck.certificate.check.find_properties", lambda *_: [mixed])
+        with pytest.raises(InputError, match="'ends' of no-fault is about runs that never end"):
+            judge(path, model)

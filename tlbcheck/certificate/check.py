@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head
+from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head, without_an_end
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
@@ -92,6 +92,8 @@ def compare(found: Certificate, model: Model, limits: Limits) -> None:
     if kind not in (TRACKED, LITERAL):
         raise _refused(found.path, f"it does not say whether it is of tracked entries or of the literal caches: '{kind}'")
     system = lower(replace(model, profile=profile), find_properties(names, model))
+    if endless := without_an_end(system, goal):
+        raise _refused(found.path, f"clause '{endless}' of {goal} is about runs that never end, of which a certificate says nothing")
     if kind == LITERAL:
         decided, text = as_they_are(system), SystemText(unrolled(system), goal)
     else:

@@ -19,6 +19,7 @@ from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError
 from tlbcheck.report.result import covered, digest
 from tlbcheck.system.sufficiency import as_they_are
+from tlbcheck.system.transition_system import TransitionSystem
 
 FORMAT = "2"
 KIND, TRACKED, LITERAL = "tlbcheck-kind", "tracked entries", "literal caches"
@@ -49,13 +50,23 @@ def certificate(text: SystemText, invariant: Invariant | StateSet, about: Mappin
     return "\n".join([*lines, "(exit)"]) + "\n"
 
 
+def without_an_end(system: TransitionSystem, property_name: str) -> str:
+    """A clause of the property that is about runs that never end; empty if it has none."""
+    return next((clause for p in system.properties if p.name == property_name for clause, _ in p.liveness), "")
+
+
 def file_name(model: str, property_name: str, kind: str = TRACKED) -> str:
     return re.sub(r"[^\w.@+-]+", "-", f"{model}.{property_name}").strip("-") + (".literal" if kind == LITERAL else "") + ".smt2"
 
 
 def write(folder: Path, result: ModelResult, property_name: str) -> list[Path]:
-    """Write what z3 has shown of one proof into ``folder``: a certificate of tracked entries, one of the literal caches, both or none."""
-    made = []
+    """Write what z3 has shown of one proof into ``folder``: a certificate of tracked entries, one of the literal caches, both or none.
+
+    None for a property that is about runs without an end as well: an invariant shows half of it.
+    """
+    made: list[Path] = []
+    if without_an_end(result.system, property_name):
+        return made
     tracking = result.beside or result
     invariant = next((r.invariants[property_name] for r in tracking.proofs if property_name in r.invariants), None)
     if invariant is not None:
