@@ -132,7 +132,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--certificates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a certificate for each proof, for 'tlbcheck certify' and anybody's solver.")
 @click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
 @click.option("--max-memory", type=click.IntRange(16), metavar="MIB", help="Memory for a search, and for a solver (default: 8192).")
-@click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop a search after so many states, with verdict unknown.")
+@click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop an engine that enumerates states after so many, with verdict unknown.")
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="In large searches keep one of the states that differ only in names (CPUs, pages, tags) that no rule tells apart.")
 @_OUTPUTS
 @_FULL

@@ -67,6 +67,9 @@ def _run(connection: Any, work: Callable[[], Any], memory: int) -> None:
         connection.send((False, f"out of memory ({memory >> 20} MiB)"))
     except TlbcheckError as error:
         connection.send((False, error))
+    except ImportError as error:
+        unmapped = "cannot map" in str(error) or "failed to map" in str(error)  # a library that no longer fits
+        connection.send((False, f"out of memory ({memory >> 20} MiB)" if unmapped else f"failed: {error.name or error} cannot be loaded"))
     except Exception as error:  # a solver may fail in any way; the parent says so and goes on
         connection.send((False, f"failed: {type(error).__name__}: {error}"))
     finally:
