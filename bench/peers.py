@@ -205,7 +205,6 @@ TOOLS = (
     Tool("tlbcheck full, symmetry", (), _TLBCHECK, _tlbcheck("--engine", "full"), _read_tlbcheck),
     Tool("tlbcheck sets", (), _TLBCHECK, _tlbcheck("--engine", "sets"), _read_tlbcheck),
     Tool("tlbcheck tracked", (), _TLBCHECK, _tlbcheck("--engine", "explicit"), _read_tlbcheck),
-    Tool("tlbcheck pdr", (), _TLBCHECK, _tlbcheck("--engine", "pdr"), _read_tlbcheck),
     Tool("SPIN", ("spin", "gcc"), ("spin", "-V"), _spin, _read_spin),
     Tool("Rumur", ("rumur", "gcc"), ("rumur", "--version"), _rumur(1), _read_rumur),
     Tool("Rumur, 2 threads", ("rumur", "gcc"), ("rumur", "--version"), _rumur(2), _read_rumur),
