@@ -372,6 +372,7 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
     Exit status 0 if it is accepted, 2 if it is refused, 3 if no solver decides it.
     """
     from tlbcheck.certificate.check import judge
+    from tlbcheck.certificate.file import RELIES
     from tlbcheck.engines.run import Limits
     from tlbcheck.library import find_models
 
@@ -386,10 +387,11 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
     if not judged.accepted:
         click.echo(f"{file}: undecided")
         raise SystemExit(UNDECIDED)
+    relies = f"; relies on: {about[RELIES]}" if RELIES in about else ""
     if judged.of_model:
-        click.echo(visible(f"{file}: {what} is proved; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
+        click.echo(visible(f"{file}: {what} is proved{relies}; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
     else:
-        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that"))
+        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that{relies}"))
     raise SystemExit(OK)
 
 

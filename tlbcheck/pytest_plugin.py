@@ -12,8 +12,8 @@ A marker makes one test for each model and property::
         assert tlbcheck_result.violations[0].clause == "#GP"
 
 ``model``: an object, a name, a path, or a list of these. ``properties``: objects or names; left
-out, all of the library. ``expect``: ``"holds"`` (the default: proved, and neither vacuous nor not
-applicable), ``"violated"``, or ``"declared"`` for what the model's ``expected`` says of each
+out, all of the library. ``expect``: ``"holds"`` (the default: proved, neither vacuous nor not
+applicable, and what it relies on by contracts shown by the models that are to show it), ``"violated"``, or ``"declared"`` for what the model's ``expected`` says of each
 property. What is expected is asserted before the body runs, so that the body may be empty; it can
 ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_result``.
 

@@ -10,18 +10,20 @@
 
 A model is given as an object, by name, or as the path of a file; a property as an object or by
 name. What fails says why in full: its message is the story of the shortest run. Each model is
-explored once in a process and serves all its properties. ``tlbcheck.pytest_plugin`` has a
-marker for the same.
+explored once in a process and serves all its properties. What a model relies on by contracts has to
+hold as well: the models that show it are explored in the same session. ``tlbcheck.pytest_plugin``
+has a marker for the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
+from tlbcheck.reliance import SHOWN, promise, reliances, settle
 
 if TYPE_CHECKING:
     from tlbcheck.engines.run import ModelResult, PropertyResult
@@ -117,7 +119,8 @@ def assert_holds(model: Model | str, property: Property | str) -> None:
     """Fail unless ``property`` is proved of ``model``.
 
     It fails as well where nothing is violated and nothing proved: bounded, unknown, not
-    applicable, or vacuous (unless the model declares that). Raises ``ModelFailure`` with the
+    applicable, or vacuous (unless the model declares that); and where what the proof relies on is not
+    shown by the models that are to show it. Raises ``ModelFailure`` with the
     story, and ``InputError`` for what is unknown.
     """
     __tracebackhide__ = True
@@ -149,7 +152,37 @@ def why_not_held(system: TransitionSystem, result: PropertyResult) -> str:
         return f"{name} is {result.verdict}, not proved{_because(result)}"
     if result.vacuous and result.property.name not in system.model.vacuous:
         return f"{name} is vacuous: what it speaks of never happens in this model"
-    return ""
+    entry = _standing(system.model, result.property)
+    if entry["verdict"] != "proved":
+        return f"{name} is {entry['verdict']}, not proved ({entry['reason']})"
+    left = [f"{promise(r)}: {r['why']}" for r in entry["relies"] if r["status"] != SHOWN]
+    return f"{name} is proved only as far as it relies on what is not shown: {'; '.join(left)}" if left else ""
+
+
+def _standing(model: Model, asked: Property) -> dict[str, Any]:
+    """What JSON says of a verdict's standing, held against the models that it relies on: these are explored too, once in a session."""
+    relies = reliances(model)
+    entries = [_standing_alone(model, asked, relies)]
+    if any(r["requires"] for r in relies) and asked.name != "requires":
+        entries.append(_standing_alone(model, find_property("requires"), relies))
+    settled = {(r["shown_by"], n): _standing(find_model(r["shown_by"]), find_property(n)) for r in relies if not r["differs"] for n in r["properties"]}
+    settle(entries, settled, ())
+    return entries[0]
+
+
+def _standing_alone(model: Model, asked: Property, relies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    result = examine(model, asked)
+    return {
+        "property": asked.name,
+        "verdict": result.verdict,
+        "vacuous": result.vacuous,
+        "vacuous_declared": asked.name in model.vacuous,
+        "vacuity_checked": result.looked,
+        "scope": {"profile": model.profile},
+        "assumptions": [],
+        "reason": result.reason,
+        "relies": [dict(r) for r in relies],
+    }
 
 
 def why_not_violated(system: TransitionSystem, result: PropertyResult, depth: int | None = None, clause: str | None = None) -> str:

@@ -19,11 +19,12 @@ from click.testing import CliRunner
 from tlbcheck import Contract, InputError, Model, Procedure, most_general_caller
 from tlbcheck.check import verify
 from tlbcheck.cli import cli
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.run import Limits, ModelResult
 from tlbcheck.lang.model import Property
 from tlbcheck.library import find_models, find_properties, load_file
-from tlbcheck.reliance import BROKEN, OPEN, SHOWN, ranked, reliances, settle
+from tlbcheck.reliance import BROKEN, OPEN, SHOWN, assumption, ranked, reliances, settle
 from tlbcheck.report.result import model_json
+from tlbcheck.testing import SESSION, ModelFailure, assert_holds
 
 PAGER = '''
 """A pager that breaks before it makes."""
@@ -122,6 +123,113 @@ FLAGS = {NOT_BROKEN: False, NOT_FLUSHED: False}
 closed = Model(name="pager/closed", title="the pager", task=pager, flags=FLAGS, **COMMON, variants={"not-broken": Variant("makes without a break", {NOT_BROKEN: True})})
 opened = Model(name="pager/opened", title="install() for anybody", task=anything, flags=FLAGS, **COMMON)
 relying = Model(name="pager/a-relying", title="the pager, with install() as promised", task=pager, flags=FLAGS, contracts=(Contract(install, installed, shown_by="pager/opened"),), **COMMON)
+
+
+# Moves without a break: what drop() does is up to a flag.
+
+
+@procedure(role="install", ensures=("fresh-use",))
+def drop() -> None:
+    """Forgets the page."""
+    if not NOT_FLUSHED:
+        x86.INVLPG(Page.data, True)
+
+
+@procedure(role="install")
+def dropped() -> None:
+    """As drop() is relied on."""
+    x86.INVLPG(Page.data, True)
+
+
+@procedure(role="install")
+def keep() -> None:
+    """Forgets nothing."""
+    marker_of_nothing()
+
+
+marker_of_nothing = marker("nothing", "does nothing")
+
+
+@procedure(role="install", ensures=("fresh-use",))
+def move(to: Frame) -> None:
+    """Puts another frame in place."""
+    pte.set(to)
+    present.set(True)
+    drop()
+
+
+@procedure(role="install")
+def moved(to: Frame) -> None:
+    """As move() is relied on."""
+    with atomic("moves the page"):
+        pte.set(to)
+        present.set(True)
+        x86.INVLPG(Page.data, True)
+
+
+@procedure(role="install")
+def move_at_once(to: Frame) -> None:
+    """Another version."""
+    with atomic("moves the page at once"):
+        pte.set(to)
+        present.set(True)
+        x86.INVLPG(Page.data, True)
+
+
+@procedure(role="install")
+def move_present(to: Frame) -> None:
+    """Another, of which callers may ask less."""
+    requires(present.get())
+    with atomic("moves a page that is there"):
+        pte.set(to)
+        x86.INVLPG(Page.data, True)
+
+
+@procedure
+def mover() -> None:
+    """Moves the page, over and over."""
+    while True:
+        move(choose(Frame))
+        use()
+
+
+@procedure
+def mover_of_both() -> None:
+    """Calls the stand-in by name too."""
+    while True:
+        move(choose(Frame))
+        moved(choose(Frame))
+        use()
+
+
+any_move, any_drop = most_general_caller(move, name="any_move"), most_general_caller(drop, name="any_drop")
+
+
+@procedure
+def moves() -> None:
+    """Anybody moves the page."""
+    while True:
+        any_move()
+        use()
+
+
+@procedure
+def drops() -> None:
+    """Anybody drops it."""
+    while True:
+        any_drop()
+        use()
+
+
+FLUSHED = {"not-flushed": Variant("nothing is flushed", {NOT_FLUSHED: True}), "keeps": Variant("nothing is dropped", {}, {drop: keep})}
+deep_closed = Model(name="pager/deep-closed", title="moves", task=mover, flags=FLAGS, **COMMON, variants=FLUSHED)
+deep_opened = Model(name="pager/deep-opened", title="move() for anybody", task=moves, flags=FLAGS, **COMMON)
+deep_other = Model(name="pager/deep-other", title="another move() for anybody", task=moves, procedures={move: move_at_once}, flags=FLAGS, **COMMON)
+deep_strict = Model(name="pager/deep-strict", title="yet another", task=moves, procedures={move: move_present}, flags=FLAGS, **COMMON)
+deep_relying = Model(name="pager/deep-relying", title="moves as promised", task=mover, flags=FLAGS, contracts=(Contract(move, moved, shown_by="pager/deep-opened"),), **COMMON, variants=FLUSHED)
+deep_drop = Model(name="pager/deep-drop", title="drop() for anybody", task=drops, flags=FLAGS, **COMMON)
+deep_mid = Model(name="pager/deep-mid", title="move() that relies on drop()", task=moves, flags=FLAGS, contracts=(Contract(drop, dropped, shown_by="pager/deep-drop"),), **COMMON)
+deep_top = Model(name="pager/deep-top", title="relies on who relies", task=mover, flags=FLAGS, contracts=(Contract(move, moved, shown_by="pager/deep-mid"),), **COMMON)
 '''
 
 
@@ -384,15 +492,20 @@ def test_alone_a_reliance_is_said_to_be_open() -> None:
     """One model by itself: proved, with what it relies on, that this was not checked, and how to."""
     entry = next(e for e in model_json(checked("pager/a-relying")) if e["property"] == "fresh-use")
     assert entry["verdict"] == "proved"
-    assert "install() keeps fresh-use: shown by pager/opened" in entry["assumptions"]
+    assert entry["reason"].startswith("relies on install() (not checked in this run); ")
+    command = "tlbcheck verify pager/opened pager/a-relying"
+    assert f"install() keeps fresh-use, which pager/opened is to show: not checked in this run (pager/opened was not checked for fresh-use): {command}" in entry["assumptions"]
     [reliance] = entry["relies"]
     assert reliance == {
         "procedure": "install",
+        "shown_as": "install",
         "properties": ["fresh-use"],
         "requires": ["not present.get()"],
         "shown_by": "pager/opened",
         "status": OPEN,
-        "check": "tlbcheck verify pager/opened pager/a-relying",
+        "differs": [],
+        "why": "pager/opened was not checked for fresh-use",
+        "check": command,
     }
 
 
@@ -409,6 +522,8 @@ def test_in_one_run_it_is_checked_whatever_the_order() -> None:
     assert order == ["pager/a-relying", "pager/opened"]
     assert entries["pager/a-relying", "fresh-use"]["verdict"] == "proved"
     assert entries["pager/a-relying", "fresh-use"]["relies"][0]["status"] == SHOWN
+    assert entries["pager/a-relying", "fresh-use"]["reason"].startswith("all ")
+    assert "install() keeps fresh-use: shown by pager/opened in this run" in entries["pager/a-relying", "fresh-use"]["assumptions"]
     assert status == 3  # requires does not apply to the open model, which is undecided
 
 
@@ -440,11 +555,11 @@ def test_what_rests_on_a_broken_promise_is_not_proved(project: Path) -> None:
 
 
 def entry(model: str, name: str, verdict: str, **more: Any) -> dict[str, Any]:
-    return {"model": model, "property": name, "verdict": verdict, "vacuous": False, "reason": "", "relies": [], **more}
+    return {"model": model, "property": name, "verdict": verdict, "vacuous": False, "reason": "", "relies": [], "assumptions": [], **more}
 
 
 def relying_on(requires: list[str]) -> dict[str, Any]:
-    return {"procedure": "f", "properties": ["p"], "requires": requires, "shown_by": "b", "status": OPEN}
+    return {"procedure": "f", "shown_as": "f", "properties": ["p"], "requires": requires, "shown_by": "b", "status": OPEN, "differs": [], "why": "", "check": "tlbcheck verify b a"}
 
 
 @pytest.mark.parametrize(
@@ -456,8 +571,12 @@ def relying_on(requires: list[str]) -> dict[str, Any]:
         ([entry("b", "p", "not-applicable")], "unknown", BROKEN),
         ([entry("b", "q", "proved")], "proved", OPEN),
         ([], "unknown", BROKEN),
+        ([entry("b", "p", "proved", vacuity_checked=False)], "proved", OPEN),
+        ([entry("b", "p", "proved", relies=[relying_on([])])], "proved", OPEN),
+        ([entry("b", "p", "proved", relies=[{**relying_on([]), "status": SHOWN}])], "proved", SHOWN),
+        ([entry("b", "p", "proved", scope={"profile": "amd"})], "unknown", BROKEN),
     ],
-    ids=["proved", "vacuous", "bounded", "not applicable", "not asked", "in error"],
+    ids=["proved", "vacuous", "bounded", "not applicable", "not asked", "in error", "perhaps vacuous", "relies on what is open", "relies on what is shown", "of another processor"],
 )
 def test_only_a_proof_shows_a_promise(shown: list[dict[str, Any]], verdict: str, status: str) -> None:
     mine = entry("a", "s", "proved", relies=[relying_on([])])
@@ -472,6 +591,146 @@ def test_a_promise_needs_its_precondition() -> None:
         mine = entry("a", "s", "proved", relies=[relying_on(["x"])])
         settle([mine, *([entry("a", "requires", own, relies=[relying_on(["x"])])] if own else [])], shown, ["a", "b"])
         assert (mine["verdict"], mine["relies"][0]["status"]) == (verdict, status)
+
+
+@pytest.mark.parametrize(("declared", "verdict"), [(False, "unknown"), (True, "proved")], ids=["not declared", "declared"])
+def test_calls_that_are_never_reached_break_nothing_and_are_said(declared: bool, verdict: str) -> None:
+    mine, calls = entry("a", "s", "proved", relies=[relying_on(["x"])]), entry("a", "requires", "proved", vacuous=True, vacuous_declared=declared, relies=[relying_on(["x"])])
+    settle([mine, calls], {("b", "p"): entry("b", "p", "proved")}, ["a", "b"])
+    assert (mine["verdict"], "no call that has to meet what f() requires is reached" in mine["reason"], "breaks" in mine["reason"]) == (verdict, not declared, False)
+
+
+def test_settling_again_says_what_is_the_case_then() -> None:
+    """First alone, then with what was shown: no line of the first time stays."""
+    mine = entry("a", "s", "proved", relies=[relying_on([])], reason="all states", assumptions=["others", assumption(relying_on([]))])
+    settle([mine], {}, ())
+    assert mine["reason"] == "relies on f() (not checked in this run); all states"
+    settle([mine], {("b", "p"): entry("b", "p", "proved")}, ["a", "b"])
+    assert (mine["reason"], mine["assumptions"]) == ("all states", ["others", "f() keeps p: shown by b in this run"])
+
+
+# -- what is shown is what is relied on
+
+
+@pytest.mark.parametrize(
+    ("variant", "why"),
+    [
+        ("not-flushed", "NOT_FLUSHED is off in pager/deep-opened and on in pager/deep-relying@not-flushed"),
+        ("keeps", "drop() is drop() in pager/deep-opened and keep() in pager/deep-relying@keeps"),
+    ],
+)
+def test_another_model_s_flags_and_procedures_show_nothing(variant: str, why: str) -> None:
+    """The same code in a closed model is wrong, and the showing model is right: so the relying variant is not proved, in one run or alone."""
+    assert verdicts(checked(f"pager/deep-closed@{variant}", ("explicit",)))["fresh-use"] == "violated"
+    name = f"pager/deep-relying@{variant}"
+    for names in ((name, "pager/deep-opened"), (name,)):
+        _, entries, _ = run(*names, "-p", "fresh-use")
+        mine = entries[name, "fresh-use"]
+        assert (mine["verdict"], mine["relies"][0]["status"]) == ("unknown", BROKEN)
+        assert mine["reason"].startswith(f"{why}; a model with the same ")
+        assert any(a.startswith(f"move() keeps fresh-use: not shown: {why}") for a in mine["assumptions"])
+    _, entries, _ = run("pager/deep-relying", "pager/deep-opened", "-p", "fresh-use")
+    assert (entries["pager/deep-relying", "fresh-use"]["verdict"], entries["pager/deep-relying", "fresh-use"]["relies"][0]["status"]) == ("proved", SHOWN)
+
+
+def test_what_the_procedure_does_not_read_makes_no_difference(project: Path) -> None:
+    """A flag of the callers, and a procedure that only they call, may be as they like."""
+    home = module(project)
+    changed = replace(home.relying, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: True}, procedures={home.remove: home.keep})
+    assert [r["differs"] for r in reliances(changed)] == [[]]
+
+
+def test_a_version_that_is_shown_in_the_procedure_s_place_is_named(project: Path) -> None:
+    """As Xen's switch is; but one that asks more of its callers than is judged shows nothing, nor does another than the relying model's own."""
+    home = module(project)
+
+    def relied(shown_by: str, **changes: Any) -> dict[str, Any]:
+        [found] = reliances(replace(home.deep_relying, contracts=(Contract(home.move, home.moved, shown_by),), **changes))
+        return found
+
+    assert (relied("pager/deep-other")["shown_as"], relied("pager/deep-other")["status"]) == ("move_at_once", OPEN)
+    assert assumption(relied("pager/deep-other")).startswith("move() as move_at_once() keeps fresh-use, which pager/deep-other is to show")
+    assert relied("pager/deep-strict")["why"].startswith("pager/deep-strict takes for granted that callers of move_present() keep to present.get()")
+    direct = relied("pager/deep-opened", procedures={home.move: home.move_at_once}, task=home.mover_of_both)
+    assert direct["why"].startswith("move() is move() in pager/deep-opened and move_at_once() in pager/deep-relying")
+
+
+def test_a_promise_that_rests_on_another_is_shown_with_it() -> None:
+    """Not by a model whose own reliance is open; the command names all that it takes."""
+    command = "tlbcheck verify pager/deep-drop pager/deep-mid pager/deep-top"
+    _, entries, _ = run("pager/deep-top", "pager/deep-mid", "-p", "fresh-use")
+    [top] = entries["pager/deep-top", "fresh-use"]["relies"]
+    assert (top["status"], top["why"], top["check"]) == (OPEN, "pager/deep-mid relies itself on what is open", command)
+    _, entries, _ = run("pager/deep-top", "pager/deep-mid", "pager/deep-drop", "-p", "fresh-use")
+    assert [entries[f"pager/deep-{n}", "fresh-use"]["relies"][0]["status"] for n in ("top", "mid")] == [SHOWN, SHOWN]
+    _, entries, _ = run("pager/deep-top", "-p", "fresh-use", "--processor", "intel")
+    assert entries["pager/deep-top", "fresh-use"]["relies"][0]["check"] == f"{command} --processor intel"
+
+
+def test_a_proof_without_enumeration_does_not_say_that_there_is_something_to_prove(project: Path) -> None:
+    """Engine pdr alone cannot tell whether the trigger ever occurs, says so, and shows no promise."""
+    alone = verify("pager/opened", ["fresh-use"], engines=("pdr",))
+    assert (alone["fresh-use"].verdict, alone["fresh-use"].looked) == ("proved", False)
+    [told] = model_json(alone)
+    assert (told["vacuity_checked"], told["reason"].endswith("; whether its trigger occurs was not looked at")) == (False, True)
+    both = model_json(verify("pager/opened", ["fresh-use"], engines=("explicit", "pdr")))[0]
+    assert (both["vacuity_checked"], "not looked at" in both["reason"]) == (True, False)
+    literal = model_json(verify("pager/opened", ["fresh-use"], engines=("pdr", "full")))[0]
+    assert (literal["vacuity_checked"], "not looked at" in literal["reason"]) == (True, False)
+
+
+@pytest.mark.parametrize(("states", "looked"), [(1, False), (12, True)])
+def test_a_search_that_was_cut_off_counts_for_what_it_has_seen(states: int, looked: bool) -> None:
+    """The invariant is found all the same; one state shows no use of the page, nearly all of them do (limits count control states)."""
+    found = verify("pager/deep-opened", ["fresh-use"], engines=("explicit", "pdr"), limits=Limits(states=states))["fresh-use"]
+    assert (found.verdict, found.engines["explicit"]["verdict"], found.looked) == ("proved", "unknown", looked)
+
+
+# -- where it is said
+
+
+def invoked(*args: str) -> str:
+    return CliRunner().invoke(cli, args, catch_exceptions=False).stdout
+
+
+def test_every_report_says_what_is_open(tmp_path: Path) -> None:
+    files = [tmp_path / f"r{ending}" for ending in (".xml", ".md", ".html")]
+    said = "not checked in this run"
+    brief = invoked("verify", "--expect", "--engine", "explicit", "pager/deep-top", "-p", "fresh-use", *(x for f in files for x in ("-o", str(f))))
+    assert "  relies on move(), not checked in this run: tlbcheck verify pager/deep-drop pager/deep-mid pager/deep-top\n" in brief
+    assert all(said in f.read_text() for f in files)
+    assert "  assumes: move() keeps fresh-use, which pager/deep-mid is to show: not checked in this run" in invoked("verify", "--engine", "explicit", "pager/deep-top", "-p", "fresh-use")
+    assert said not in invoked("verify", "--expect", "--engine", "explicit", "pager/deep-top", "pager/deep-mid", "pager/deep-drop", "-p", "fresh-use", "-j", "1")
+    broken = invoked("verify", "--expect", "--engine", "explicit", "pager/deep-relying", "-p", "fresh-use", "-j", "1")
+    assert "  relies on move(), not shown: NOT_FLUSHED is off in pager/deep-opened and on in pager/deep-relying@not-flushed" in broken
+
+
+def test_a_certificate_says_what_it_relies_on(tmp_path: Path) -> None:
+    """And there is none of what the showing model shows nothing for."""
+    invoked("verify", "--engine", "pdr", "pager/a-relying", "pager/deep-relying@not-flushed", "-p", "fresh-use", "--certificates", str(tmp_path), "-j", "1")
+    [file] = tmp_path.iterdir()
+    relies = "; relies on: install() keeps fresh-use, which pager/opened is to show"
+    assert f"is proved{relies}; scope: " in invoked("certify", str(file), "--model", "pager/a-relying")
+    assert invoked("certify", str(file)).endswith(f"--model does that{relies}\n")
+
+
+def test_an_assertion_rests_on_what_is_shown(project: Path) -> None:
+    """The showing models are explored in the same session, down to the last; where they show nothing, the assertion fails."""
+    SESSION.start()
+    try:
+        assert_holds("pager/a-relying", "fresh-use")
+        assert_holds("pager/deep-top", "fresh-use")
+        assert {"pager/opened", "pager/deep-mid", "pager/deep-drop"} <= set(SESSION.models)
+        with pytest.raises(ModelFailure, match=r"^pager/deep-relying@keeps: fresh-use is unknown, not proved \(drop\(\) is drop\(\) in pager/deep-opened and keep\(\)"):
+            assert_holds("pager/deep-relying@keeps", "fresh-use")
+        home = module(project)
+        broken = replace(home.deep_drop, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: False}, task=home.mover, procedures={home.drop: home.keep})
+        SESSION.models["pager/deep-drop"] = broken  # as if it were in the library
+        SESSION.results.clear()
+        with pytest.raises(ModelFailure, match="pager/deep-mid does not show fresh-use of move"):
+            assert_holds("pager/deep-top", "fresh-use")
+    finally:
+        SESSION.start()
 
 
 def test_a_violation_stays_one() -> None:

@@ -17,17 +17,20 @@ from tlbcheck.engines.obligations import SystemText
 from tlbcheck.engines.run import ModelResult
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError
+from tlbcheck.reliance import rests_on
 from tlbcheck.report.result import covered, digest
 from tlbcheck.system.sufficiency import as_they_are
 from tlbcheck.system.transition_system import TransitionSystem
 
 FORMAT = "2"
 KIND, TRACKED, LITERAL = "tlbcheck-kind", "tracked entries", "literal caches"
+RELIES = "tlbcheck-relies"
 
 
 def head(text: SystemText, scope: Mapping[str, object], kind: str = TRACKED) -> dict[str, str]:
     """What the head says, by the name that it has there; ``scope`` as ``report.result.covered`` gives it."""
     model = text.system.model
+    relies = rests_on(model)
     return {
         "tlbcheck-certificate": FORMAT,
         KIND: kind,
@@ -38,6 +41,7 @@ def head(text: SystemText, scope: Mapping[str, object], kind: str = TRACKED) -> 
         "tlbcheck-property": text.property,
         "tlbcheck-properties": " ".join(p.name for p in text.system.properties),
         "tlbcheck-scope": ", ".join(f"{n}: {v}" for n, v in scope.items()),
+        **({RELIES: relies} if relies else {}),
     }
 
 

@@ -63,7 +63,10 @@ class Limits:
 
 @dataclass
 class PropertyResult:
-    """The verdict on one property: ``violated``, ``proved``, ``bounded``, ``unknown`` or ``not-applicable``."""
+    """The verdict on one property: ``violated``, ``proved``, ``bounded``, ``unknown`` or ``not-applicable``.
+
+    ``looked``: no proof without a look at whether the trigger ever occurs, which only enumeration can tell.
+    """
 
     property: Property
     verdict: str
@@ -71,6 +74,7 @@ class PropertyResult:
     engines: dict[str, dict[str, Any]]
     vacuous: bool = False
     violations: list[Violation] = field(default_factory=list)
+    looked: bool = True
 
 
 @dataclass
@@ -244,7 +248,7 @@ def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, li
 
         found = search
         if found is None:
-            found = Tracked(small, limit=limits.states or _PROPOSING)
+            found = Tracked(small, limit=min(limits.states or _PROPOSING, _PROPOSING))
             found.run()
         return unbounded(small, found if found.finished else None, seconds)
 
@@ -425,7 +429,8 @@ def _by_literal_caches(
         made = [_combine(system, p, [r]) for r in results] + ([rest[p.name]] if rest is not None else [])
         best = min(made, key=lambda r: _DECIDED.index(r.verdict))
         reasons = dict.fromkeys(r.reason for r in made)
-        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made)))
+        looked = any(r.looked for r in made if r.verdict == best.verdict)
+        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made), looked=looked))
     first = rest.explicit if rest is not None and rest.explicit is not None else results[0]
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
     decided = as_they_are(system)
@@ -497,8 +502,9 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
+    looked = verdict != "proved" or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
     reason = "; ".join([*(f"nothing satisfies what {p.name}() requires" for p in uncalled), _reason(verdict, said)])
-    return PropertyResult(q, verdict, reason, said, vacuous, sorted(violations, key=lambda v: v.depth))
+    return PropertyResult(q, verdict, reason, said, vacuous, sorted(violations, key=lambda v: v.depth), looked)
 
 
 def _said(r: EngineResult, name: str) -> dict[str, Any]:
@@ -525,6 +531,11 @@ def _said(r: EngineResult, name: str) -> dict[str, Any]:
 def _fired(explicit: EngineResult, q: Property) -> bool:
     assert q.trigger is not None
     return any(kind == q.trigger.kind and (not q.trigger.name or q.trigger.name == name) for kind, name in explicit.fired)
+
+
+def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
+    """A search that was cut off has seen what the property speaks of."""
+    return (q.trigger is None or _fired(explicit, q)) and not _uncalled(system, explicit, q)
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:

@@ -19,7 +19,8 @@ class Contract:
     """``stand_in`` takes the place of ``procedure`` in a model, which so relies on what that ensures.
 
     ``shown_by`` names the model that shows it: one in which the most general caller calls the procedure
-    itself. A stand-in should do no more than the promise: what it drops besides, its callers' models
+    itself, with the flags and procedures of the relying model wherever that goes; a version that it puts in
+    the procedure's own place is the one that is relied on. A stand-in should do no more than the promise: what it drops besides, its callers' models
     would take for granted.
     """
 

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as tree
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlbcheck.reliance import assumption
 from tlbcheck.report.escape import xml_text
 from tlbcheck.report.judge import OK, UNDECIDED, reproduce, status, told
 from tlbcheck.report.story import render
@@ -57,6 +58,8 @@ def _case(entry: Mapping[str, Any], expect: bool) -> tree.Element:
     properties = tree.SubElement(case, "properties")
     for n, value in {"verdict": entry["verdict"], **facts}.items():
         tree.SubElement(properties, "property", name=n, value=xml_text(str(value)))
+    for r in entry.get("relies", ()):
+        tree.SubElement(properties, "property", name="relies", value=xml_text(assumption(r)))
     found = status(entry, expect)
     story = "\n\n".join(render(entry["model"], entry["property"], v) for v in told(entry))
     if found == UNDECIDED:

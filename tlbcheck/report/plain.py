@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
 from tlbcheck.report.judge import verdict
 
@@ -25,6 +26,8 @@ def print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dic
         click.echo(f"  {e['property']:<18} {verdict(e):<14} {visible(e['reason'])}{note}")
         if e["verdict"] == "violated" and e["callers"] == ["open"]:
             click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
+    if expect and (rest := unsettled(entries)):
+        click.echo(f"  {visible(rest)}")
     if not expect:
         for e in entries:
             for v in e["violations"] if every_case else e["violations"][-1:]:

@@ -16,7 +16,7 @@ from tlbcheck.errors import InternalError, Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BoolType, Type, WordType
-from tlbcheck.reliance import reliances
+from tlbcheck.reliance import assumption, reliances, settle
 from tlbcheck.replay.check import ReplayError, Story
 from tlbcheck.replay.contents import contents
 from tlbcheck.replay.interpreter import Entry
@@ -373,6 +373,7 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
         "verdict": p.verdict,
         "vacuous": p.vacuous,
         "vacuous_declared": p.property.name in model.vacuous,
+        "vacuity_checked": p.looked,
         "scope": scope_of(result),
         "sufficiency": {**{c.name: c.reason or "holds" for c in result.decided.conditions}, **{d.name: d.why for d in result.decided.dimensions}},
         "assumptions": [*model.assumptions, *result.decided.assumptions, *assumed(model, result.system)],
@@ -380,7 +381,7 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
         "engines": p.engines,
         "expected": model.expected.get(p.property.name),
         "expected_source": model.expected_source,
-        "reason": p.reason,
+        "reason": p.reason if p.looked else "; ".join([p.reason, "whether its trigger occurs was not looked at"]),
         "invariant": invariant_in_words(result, p),
         "callers": callers,
         "origin": dict(model.origin),
@@ -390,12 +391,12 @@ def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_
 
 
 def assumed(model: Model, system: TransitionSystem) -> list[str]:
-    """What a verdict takes for granted of procedures that carry contracts: whom they are called by, and what another model shows of them."""
+    """What a verdict takes for granted of procedures that carry contracts: whom they are called by."""
     made = []
     for q, general in system.opened.items():
         required = " and ".join(r.text for _, r in model.requirements(q))
         made.append(f"the most general caller calls {q.name}() {general}{f', where what it requires holds: {required}' if required else ''}")
-    return made + [f"{c.procedure.name}() keeps {', '.join(c.procedure.ensures)}: shown by {c.shown_by}" for c in model.relied_on()]
+    return made
 
 
 def invariant_in_words(result: ModelResult, p: PropertyResult) -> list[str] | None:
@@ -418,9 +419,13 @@ def unreached(result: ModelResult) -> list[str]:
 
 
 def model_json(result: ModelResult, *, every_case: bool = False, blame: Mapping[int, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """The entries of ``results`` for one model."""
+    """The entries of ``results`` for one model, settled as far as it goes by itself (``tlbcheck.reliance``)."""
     teller, model_digest, relies = Teller(result.system), digest(result.system), reliances(result.model)
-    return [{**property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}), "relies": [dict(r) for r in relies]} for p in result.results]
+    made = [{**property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}), "relies": [dict(r) for r in relies]} for p in result.results]
+    for e in made:
+        e["assumptions"] += map(assumption, relies)
+    settle(made, {}, ())
+    return made
 
 
 def document(command: str, **more: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
 from tlbcheck.report.judge import reproduce, told, verdict
 from tlbcheck.report.lanes import Lanes, Row, lanes
@@ -42,10 +43,13 @@ def show(name: str, title: str, entries: Sequence[Mapping[str, Any]], facts: Map
     widest = max((len(e["property"]) for e in entries), default=0)
     for e in entries:
         console.print(_verdict(e, expect, widest, console.width, full))
+    rest = "" if full and not expect else unsettled(entries)  # else it is among the assumptions
+    if rest:
+        console.print(Text(f"  {visible(rest)}", style="yellow"))
     found = [(e, v) for e in entries for v in told(e)]
     if stories and not expect:
         more = visible(_more(entries, len(found), full))
-        said = sum(_height(len(x), console.width) for x in (f"{name}: {title}", more)) + len(entries)
+        said = sum(_height(len(x), console.width) for x in (f"{name}: {title}", more, *([rest] if rest else []))) + len(entries)
         room = max(_LEAST, console.height - said - _BETWEEN)
         for e, v in found if full else found[:1]:
             console.print()
