@@ -223,11 +223,12 @@ def test_help_and_the_plugin_import_nothing_heavy(module: str) -> None:
 
 @pytest.mark.parametrize("limit", [("--timeout", "0.02"), ("--max-memory", "16")], ids=["time", "memory"])
 def test_a_solver_that_comes_to_no_end_leaves_the_verdict_open(limit: tuple[str, str]) -> None:
-    """Out of time or memory: unknown, with the reason, exit status 3, and no process left behind."""
-    import multiprocessing
+    """Out of time or memory: unknown, with the reason, exit status 3.
 
-    result = run("verify", "xen/before-pcid", "-p", "no-fault", "--engine", "pdr", "--json", *limit)
-    assert result.exit_code == 3, result.output
+    In an interpreter of its own: memory that other tests have freed would be there for the solver.
+    """
+    command = (sys.executable, "-m", "tlbcheck.cli", "verify", "xen/before-pcid", "-p", "no-fault", "--engine", "pdr", "--json", *limit)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 3, result.stderr
     made = entry(json.loads(result.stdout), "no-fault")
     assert made["verdict"] == "unknown" and made["engines"]["pdr"]["reason"]
-    assert not multiprocessing.active_children()
