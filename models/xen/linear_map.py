@@ -13,6 +13,7 @@ can be walked from memory or from the former.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tlbcheck import Flag, Interrupt, Model, Variant, atomic, choose, cpus, marker, per_cpu, procedure, shared
@@ -136,9 +137,9 @@ CLEAN = {"linear-access": "proved"}
 _FAULTY = {"linear-access": "violated"}
 
 
-def _describe(entry: object) -> str:
-    table = list(Table)[entry["entry.table"]].name  # type: ignore[index]
-    return f"the linear address at the L1 table under the {table} L2 table" if not entry["entry.level"] else f"the L3 entry that leads to the {table} L2 table"  # type: ignore[index]
+def _describe(entry: Mapping[str, int]) -> str:
+    table = list(Table)[entry["entry.table"]].name
+    return f"the linear address at the L1 table under the {table} L2 table" if not entry["entry.level"] else f"the L3 entry that leads to the {table} L2 table"
 
 
 def _model(cpus: int) -> Model:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlbcheck import Flag, Variant, atomic, case_variable, choose, procedure, require, u64, var
-from tlbcheck.lang.expr import and_, eq, not_, or_
+from tlbcheck.lang.expr import Expr, and_, eq, not_, or_
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
 
@@ -48,7 +48,7 @@ def same_pcid_bits(v: Context) -> u64:
     return x86.X86_CR3_NOFLUSH | PCID_PV_PRIV
 
 
-def _loaded(*roots: Root):  # type: ignore[no-untyped-def]
+def _loaded(*roots: Root) -> Expr:
     return or_(*(eq(x86.ROOT_ADDRESS, address(r)) for r in roots))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlbcheck.c.text import Text, Token
 from tlbcheck.c.values import SPELLINGS
@@ -316,7 +316,7 @@ def canonical(node: Node) -> str:
 
 def part(node: Node, name: str) -> Node:
     """The child in the field ``name``, which the grammar promises."""
-    found: Any = node.child_by_field_name(name)
+    found: Node | None = node.child_by_field_name(name)
     if found is None:
         raise InputError(f"a {node.type.replace('_', ' ')} without {name}", hint="mend the text")
-    return found  # type: ignore[no-any-return]
+    return found
