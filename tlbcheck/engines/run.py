@@ -54,7 +54,7 @@ class Limits:
     """
 
     seconds: float = 600.0
-    confirming: float = 30.0
+    confirming: float = 12.0
     memory: int = 8 << 30
     states: int | None = None
     threads: int = 1
