@@ -106,7 +106,7 @@ def _contexts() -> list[tuple[str, Kind, Mode, Space, bool]]:
 
 
 _ROWS = _contexts()
-Context = enum.Enum("Context", [row[0] for row in _ROWS])  # type: ignore[misc]
+Context = enum.Enum("Context", [row[0] for row in _ROWS])  # type: ignore[misc]  # its members are the rows
 """A vCPU in a state in which its page tables can be loaded; a vCPU of idle is ``idle``."""
 
 _INDEX = enum_type(Context)

@@ -21,7 +21,7 @@ _CR3S = [address(root) | pcid for root in (Root.idle, Root.observed_kernel, Root
 _CR4S = [_HOST_CR4 | flushing | other for flushing in (0, x86.X86_CR4_PGE, x86.X86_CR4_PCIDE, x86.X86_CR4_PGE | x86.X86_CR4_PCIDE) for other in (0, x86.X86_CR4_TSD)]
 
 _HELD = [(cr3, cr4) for cr3, cr4 in itertools.product(_CR3S, _CR4S)]
-Held = enum.Enum("Held", [f"cr3_{cr3:x}_cr4_{cr4:x}" for cr3, cr4 in _HELD])  # type: ignore[misc]
+Held = enum.Enum("Held", [f"cr3_{cr3:x}_cr4_{cr4:x}" for cr3, cr4 in _HELD])  # type: ignore[misc]  # its members are the pairs
 cr3_of = Table("cr3_of", enum_type(Held), tuple(cr3 for cr3, _ in _HELD), U64)
 cr4_of = Table("cr4_of", enum_type(Held), tuple(cr4 for _, cr4 in _HELD), U64)
 

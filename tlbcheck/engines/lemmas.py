@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from typing import Any
 
 from tlbcheck.engines.circuit import SystemCircuit
 from tlbcheck.engines.compile import State
@@ -87,12 +88,12 @@ class Visited:
                 # A run has started, and its property was not violated: that is what is visited.
                 note(i, self.all if n == "started" else 0)
 
-    def cut(self, cube: Iterable[int], order: Callable[[int], object], transitions: int | None = None) -> Cube | None:
+    def cut(self, cube: Iterable[int], order: Callable[[int], Any], transitions: int | None = None) -> Cube | None:
         """A part of ``cube`` that no visited state is in, least wanted literals first left out; None if one is.
 
         With ``transitions`` only states count that the circuit reaches with so many: the first one begins a run.
         """
-        wanted = sorted(cube, key=order)  # type: ignore[arg-type]
+        wanted = sorted(cube, key=order)
         rest = [self.all if transitions is None else self.all & self._within[min(transitions, len(self._within) - 1)]]
         for x in reversed(wanted):
             rest.append(rest[-1] & self.masks[x])

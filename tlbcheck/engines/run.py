@@ -174,7 +174,7 @@ def _packed(result: EngineResult) -> EngineResult:
         t = v.trace
         if t is not None:
             plain = (t.start.index, dict(t.start_choices), t.initial, dict(t.tracked), [(s.step.index, dict(s.choices), s.after) for s in t.steps])
-            result.violations[i] = Violation(v.property, v.clause, v.case, v.depth, plain)  # type: ignore[arg-type]
+            result.violations[i] = Violation(v.property, v.clause, v.case, v.depth, plain)  # type: ignore[arg-type]  # made a trace again by the parent
     return result
 
 

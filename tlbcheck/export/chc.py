@@ -18,7 +18,7 @@ def horn_clauses(system: TransitionSystem, property_name: str) -> str:
     choices = [e.act, *e.parameters.values(), *e.contents.values()]
 
     def applied(vector: Sequence[object]) -> str:
-        return f"(reached {' '.join(quoted(x.decl().name()) for x in vector)})" if vector else "reached"  # type: ignore[attr-defined]
+        return f"(reached {' '.join(quoted(x.decl().name()) for x in vector)})" if vector else "reached"  # type: ignore[attr-defined]  # z3 types no decl()
 
     def clause(body: Sequence[str], head: str) -> str:
         bound = " ".join(f"({quoted(x.decl().name())} {x.sort().sexpr()})" for x in (*now, *(e.next[v.name] for v in text.state), *choices))
