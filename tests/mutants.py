@@ -3,7 +3,7 @@
 ``python tests/mutants.py`` makes, from the data, every weakening and strengthening of each clause
 of the x86 operations, and removes each operation of each clean switch in turn. A mutant is killed
 
-- by the reference predicates of ``tests/reference.py``, in a state in which the machine can be; or
+- by the reference predicates of ``tests/x86_rules.py``, in a state in which the machine can be; or
 - by a verdict: on one of the library's models a property's verdict, its depth, or the set of
   violated clauses and cases is another one.
 
@@ -27,7 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import reference
+import x86_rules
 
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.errors import InputError
@@ -136,9 +136,9 @@ def original(name: str) -> Verdicts:
 class Situation:
     """One state and operation: as the reference and as the machine see it."""
 
-    op: reference.Op
-    registers: reference.Registers
-    entry: reference.Entry
+    op: x86_rules.Op
+    registers: x86_rules.Registers
+    entry: x86_rules.Entry
     values: Mapping[str, int]
 
 
@@ -164,7 +164,7 @@ def _word(of: object, bits: Mapping[str, int]) -> int:
     return sum(mask for name, mask in bits.items() if getattr(of, name))
 
 
-def _operand(op: reference.Op) -> int:
+def _operand(op: x86_rules.Op) -> int:
     match op.kind:
         case "MOV to CR0":
             return _word(op, {"pg": x86.X86_CR0_PG})
@@ -173,7 +173,7 @@ def _operand(op: reference.Op) -> int:
     return _word(op, _CR4_BITS)
 
 
-def _values(op: reference.Op, k: reference.Registers, e: reference.Entry) -> dict[str, int]:
+def _values(op: x86_rules.Op, k: x86_rules.Registers, e: x86_rules.Entry) -> dict[str, int]:
     return {
         "cr0": _word(k, {"pg": x86.X86_CR0_PG}),
         "cr3": k.cr3_low12,
@@ -198,10 +198,10 @@ def situations(kind: str) -> tuple[Situation, ...]:
     """All small combinations of bits in which the machine can be, in an order that finds differences soon."""
     fields = ("pg", "pge", "pcide", "pae", "long_mode", "has_pcid", "cr3_low12", *(("pse", "smep") if kind == "MOV to CR4" else ("has_invpcid",)))
     widths = (46, 52) if kind == "MOV to CR3" else (52,)
-    states = [k for k in (reference.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)) | {"maxphyaddr": widths})) if reference.possible(k)]
-    entries = [reference.Entry(**c) for c in _combinations({"tag": (0, 1), "is_global": (0, 1), "page": (0, 1) if "page" in _FREE[kind] else (0,)})]
-    ops = [reference.Op(kind, **c) for c in _combinations(_FREE[kind])]
-    made = [Situation(op, k, e, _values(op, k, e)) for op in ops for k in states for e in entries if reference.can_be_cached(e, k)]
+    states = [k for k in (x86_rules.Registers(**c) for c in _combinations(dict.fromkeys(fields, (0, 1)) | {"maxphyaddr": widths})) if x86_rules.possible(k)]
+    entries = [x86_rules.Entry(**c) for c in _combinations({"tag": (0, 1), "is_global": (0, 1), "page": (0, 1) if "page" in _FREE[kind] else (0,)})]
+    ops = [x86_rules.Op(kind, **c) for c in _combinations(_FREE[kind])]
+    made = [Situation(op, k, e, _values(op, k, e)) for op in ops for k in states for e in entries if x86_rules.can_be_cached(e, k)]
     random.Random(1).shuffle(made)
     return tuple(made)
 
@@ -226,13 +226,13 @@ def reference_difference(operation: Operation) -> str:
     faults, drops = raised(operation), {profile: dropped(operation, profile) for profile in PROFILES}
     for s in situations(operation.name):
         exception = next((name for name, when in faults.items() if evaluate(when, s.values)), "")
-        wanted = reference.fault(s.op, s.registers)
+        wanted = x86_rules.fault(s.op, s.registers)
         if exception != wanted:
             return f"{exception or 'no fault'} instead of {wanted or 'no fault'}"
         if exception:
             continue
         for profile, when in drops.items():
-            if bool(evaluate(when, s.values)) != reference.must_drop(s.op, s.entry, s.registers, profile):
+            if bool(evaluate(when, s.values)) != x86_rules.must_drop(s.op, s.entry, s.registers, profile):
                 return f"an entry that must {'stay' if evaluate(when, s.values) else 'go'} ({profile})"
     return ""
 

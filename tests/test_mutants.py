@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import mutants
 import pytest
-import reference
+import x86_rules
 
 from tlbcheck import mutate
 from tlbcheck.errors import InputError
@@ -185,5 +185,5 @@ def test_mutants_of_reserved_bits_are_killed() -> None:
 
 
 def test_the_reference_knows_impossible_states() -> None:
-    assert not reference.possible(reference.Registers(pcide=True, long_mode=False))
-    assert not reference.can_be_cached(reference.Entry(1, False), reference.Registers())
+    assert not x86_rules.possible(x86_rules.Registers(pcide=True, long_mode=False))
+    assert not x86_rules.can_be_cached(x86_rules.Entry(1, False), x86_rules.Registers())

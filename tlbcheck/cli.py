@@ -82,8 +82,9 @@ _ENGINE = click.option(
     "--engine",
     "engines",
     multiple=True,
-    type=click.Choice(["explicit", "bmc", "pdr", "abc", "full", "sets"]),
-    help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, or as sets.",
+    type=click.Choice(["explicit", "bmc", "pdr", "abc", "full", "sets", "reference"]),
+    help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, "
+    "or as sets; reference interprets the source of small Python models.",
 )
 
 _CODE = (

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import reference
+import x86_rules
 import z3
 
 from tlbcheck.engines.encoding import Translator
@@ -176,7 +176,7 @@ def test_usable_and_fill_are_the_reference() -> None:
     """I-TAG1 to I-TAG3, I-G1, I-FILL2: who may use an entry, and which entry a walk creates now, whatever IF is."""
     fill = _tlb().fill
     for pg, pge, pcide, low12, tag, is_global, leaf, walk, flag in itertools.product((0, 1), repeat=9):
-        k = reference.Registers(pg=bool(pg), pge=bool(pge), pcide=bool(pcide), cr3_low12=low12)
+        k = x86_rules.Registers(pg=bool(pg), pge=bool(pge), pcide=bool(pcide), cr3_low12=low12)
         values = {"cr0": pg * X86_CR0_PG, "cr3": 0x5000 | low12, "cr4": pge * X86_CR4_PGE | pcide * X86_CR4_PCIDE, "entry.tag": tag, "entry.global": is_global, "entry.page": 0}
         assert evaluate(x86.USABLE, values) == (tag == k.current_tag or bool(is_global))
         expected = bool(pg and walk and tag == k.current_tag and (leaf and pge) == is_global)

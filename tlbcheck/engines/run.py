@@ -30,6 +30,8 @@ from tlbcheck.system.transition_system import TransitionSystem
 
 ENGINES = ("explicit", "bmc", "pdr")
 """The engines that are used unless others are named."""
+REFERENCE = "reference"
+"""Interprets the procedures' own syntax: ``tlbcheck.reference``."""
 OPTIONAL = ("abc",)
 """Engines that need a program which is not a part of tlbcheck."""
 _DEEPEST = 10_000
@@ -290,10 +292,11 @@ def check(
     began = time.perf_counter()
     limits = limits or Limits()
     system = lower(model, properties)
-    if any(e in LITERAL for e in engines):
-        others = [e for e in engines if e not in LITERAL]
+    apart = (*LITERAL, REFERENCE)
+    if any(e in apart for e in engines):
+        others = [e for e in engines if e not in apart]
         rest = check(model, properties, engines=others, depth=depth, limits=limits, cases=cases, recheck=recheck, progress=progress) if others else None
-        return _by_literal_caches(system, [e for e in engines if e in LITERAL], limits, began, packed_progress, rest, certify=certify)
+        return _by_literal_caches(system, [e for e in engines if e in apart], limits, began, packed_progress, rest, certify=certify)
     decided = how_many_entries(system, limits)
     # Where entries may meet, every engine rests on what z3 decided, or there is but one: the interpreter does not.
     recheck = recheck or system.meeting
@@ -367,7 +370,7 @@ def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, 
 
 def _known(engines: Sequence[str]) -> None:
     """Refuse engines that do not exist, or whose program is not installed."""
-    every = (*ENGINES, *OPTIONAL, *LITERAL)
+    every = (*ENGINES, *OPTIONAL, *LITERAL, REFERENCE)
     unknown = [e for e in engines if e not in every]
     if unknown or not engines:
         raise InputError(f"unknown engine '{', '.join(unknown)}'", hint=f"engines are {', '.join(every[:-1])} and {every[-1]}")
@@ -413,6 +416,9 @@ def _by_literal_caches(
     """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
     results = []
     for engine in engines:
+        if engine == REFERENCE:
+            results.append(_interpreted(system, limits))
+            continue
         found = explore_literally(
             engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress, certify=limits.seconds if certify else 0
         )
@@ -420,10 +426,11 @@ def _by_literal_caches(
             confirm(system, v, engine)
         _finite_runs_only(system, [found])
         results.append(found)
-    counts = {r.engine: r.states for r in results if r.complete and not r.reason}
+    counts = {r.engine: r.states for r in results if r.complete and not r.reason and r.engine != REFERENCE}
     if len(set(counts.values())) > 1:
         raise InternalError(f"{system.model.name}: {' and '.join(f'{n:,} states are found by {e}' for e, n in counts.items())}, of the same literal caches")
-    agree(system.model.name, [*results, *(r for r in (rest.explicit, rest.bmc, *rest.proofs) if r is not None)] if rest is not None else results)
+    endless = frozenset(b.property for b in system.liveness)
+    agree(system.model.name, [*results, *(r for r in (rest.explicit, rest.bmc, *rest.proofs) if r is not None)] if rest is not None else results, endless)
     judged = []
     for p in system.properties:
         made = [_combine(system, p, [r]) for r in results] + ([rest[p.name]] if rest is not None else [])
@@ -431,12 +438,25 @@ def _by_literal_caches(
         reasons = dict.fromkeys(r.reason for r in made)
         looked = any(r.looked for r in made if r.verdict == best.verdict)
         judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made), looked=looked))
-    first = rest.explicit if rest is not None and rest.explicit is not None else results[0]
+    first = rest.explicit if rest is not None and rest.explicit is not None else next((r for r in results if r.engine != REFERENCE), None)
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
     decided = as_they_are(system)
     if rest is not None:
         decided = replace(decided, dimensions=rest.decided.dimensions)
     return ModelResult(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest)
+
+
+def _interpreted(system: TransitionSystem, limits: Limits) -> EngineResult:
+    """What the reference interpreter finds, in a process of its own."""
+    from tlbcheck.reference.engine import interpret
+
+    # It stops by itself at its limits, and then says how far it came.
+    child = Child(lambda: interpret(system.model, system.properties, max_states=limits.states, seconds=limits.seconds), seconds=limits.seconds + 10, memory=limits.memory)
+    try:
+        found: EngineResult = child.result()
+    except Unanswered as error:
+        return EngineResult(REFERENCE, complete=False, bound=-1, reason=str(error))
+    return found
 
 
 def _add_traces(system: TransitionSystem, search: Tracked, explicit: EngineResult, every_case: bool) -> None:
@@ -516,6 +536,8 @@ def _said(r: EngineResult, name: str) -> dict[str, Any]:
         mine |= {"states": r.states, "transitions": r.transitions, "entries_ever_cached": r.cached_entries}
     if r.kept is not None:
         mine["kept"] = r.kept
+    if name in r.runs:
+        mine["run"] = list(r.runs[name])
     if name in r.invariants:
         mine["clauses"] = len(r.invariants[name].never)
     if name in r.sets:

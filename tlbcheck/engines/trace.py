@@ -71,7 +71,7 @@ class EngineResult:
     proved; otherwise it holds up to ``bound`` steps. ``undecided`` gives, for properties that are
     open all the same, the reason; ``invariants`` what was shown to be inductive, ``sets`` the states of
     the literal caches that z3 showed to be left by no step, ``unshown`` why it did not. ``fired`` counts
-    events for vacuity. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
+    events for vacuity. ``runs`` tells a violation of each property in words, of an engine that makes no traces. ``kept`` is how many states stood for all ``states``, if a reduction kept fewer.
     """
 
     engine: str
@@ -89,6 +89,7 @@ class EngineResult:
     fired: dict[tuple[str, str], int] = field(default_factory=dict)
     steps_fired: frozenset[int] = frozenset()
     reason: str = ""
+    runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cached_entries: int | None = None
 
     def shortest(self, property_name: str) -> Violation | None:

@@ -344,6 +344,8 @@ class Procedure:
     role: str = ""
     doc: str = ""
     ensures: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    """The Python function that it was read from, for ``tlbcheck.reference``, which reads that itself."""
     _parsed: tuple[tuple[Requires, ...], list[Statement]] | None = field(default=None, repr=False)
 
     def _read(self) -> tuple[tuple[Requires, ...], list[Statement]]:

@@ -84,7 +84,7 @@ def _declare(function: Callable[..., Any], role: str, ensures: tuple[str, ...]) 
         body = node.body[1:] if ast.get_docstring(node) is not None else node.body
         return reader.procedure(body)
 
-    return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "", ensures)
+    return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "", ensures, function)
 
 
 def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -> Type:

@@ -30,6 +30,8 @@ def print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dic
         click.echo(f"  {visible(rest)}")
     if not expect:
         for e in entries:
+            for n, line in enumerate(e["engines"].get("reference", {}).get("run", ())):
+                click.echo(f"  {n:3d}. {visible(line)}" if n else f"\n{e['model']}: {e['property']} is violated (reference)\n    0. {visible(line)}")
             for v in e["violations"] if every_case else e["violations"][-1:]:
                 click.echo("")
                 click.echo(visible(render(e["model"], e["property"], v)))
