@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: verify test lint mutants bench clean
+.PHONY: verify test test-all lint mutants bench clean
 
 verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: $(SETUP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(SETUP)
 	$(BIN)/ruff check tlbcheck models properties tests bench

@@ -2,6 +2,7 @@
 
 from tlbcheck import CACHED, Property, leave, operation
 from tlbcheck.lang.expr import and_
+from tlbcheck.machine.x86 import sections
 
 PROPERTY = Property(
     "flush-all",
@@ -13,6 +14,6 @@ PROPERTY = Property(
 )
 _aged = PROPERTY.ghost("aged", per_entry=True, frame=True)
 # The start point is the clock tick or, where the clock is off, the moment interrupts go off.
-for _start in ("PUSHF; CLI", "clock tick"):
-    PROPERTY.on(operation(_start, within="flush-all"), {_aged: CACHED})
-PROPERTY.on(leave("flush-all"), {_aged: False}, bad={"C1": and_(CACHED, _aged.expr)})
+_sections = sections(PROPERTY, "flush-all", {_aged: CACHED}, frame=True)
+PROPERTY.on(operation("clock tick", within="flush-all"), {_aged: CACHED})
+PROPERTY.on(leave("flush-all"), {_aged: False, _sections.depth: 0}, bad={"C1": and_(CACHED, _aged.expr)})

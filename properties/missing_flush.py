@@ -3,6 +3,7 @@
 from tlbcheck import CACHED, Property, leave, operation, var
 from tlbcheck.lang.expr import and_, not_, or_
 from tlbcheck.lang.types import BOOL
+from tlbcheck.machine.x86 import sections
 
 PROPERTY = Property(
     "missing-flush",
@@ -19,12 +20,12 @@ _aged = PROPERTY.ghost("aged", per_entry=True, frame=True)
 
 # The start point is the clock tick or, where the clock is off, the moment interrupts go off;
 # whichever comes last counts, since what is cached at the tick includes what was there before.
-for _start in ("PUSHF; CLI", "clock tick"):
-    PROPERTY.on(operation(_start, within="switch"), {_aged: CACHED})
+_sections = sections(PROPERTY, "switch", {_aged: CACHED}, frame=True)
+PROPERTY.on(operation("clock tick", within="switch"), {_aged: CACHED})
 
 PROPERTY.on(
     leave("switch"),
-    {_aged: False},
+    {_aged: False, _sections.depth: 0},
     bad={
         "C1": and_(CACHED, _aged.expr),
         "C2": and_(CACHED, not_(or_(var("meaning.shared", BOOL), var("meaning.from_loaded_root", BOOL)))),

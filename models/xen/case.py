@@ -6,8 +6,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from tlbcheck import Property, enter, leave, operation, var
-from tlbcheck.lang.expr import eq, ite, not_
+from tlbcheck import Property, enter, leave, var
+from tlbcheck.lang.expr import const, eq, ite, not_
 from tlbcheck.lang.types import U64
 from tlbcheck.machine import x86
 
@@ -63,12 +63,10 @@ def _monitor() -> Property:
             root_at_call: x86.ROOT_ADDRESS,
         },
     )
-    case.on(
-        operation("PUSHF; CLI", within="switch"),
-        {frame["left"]: now, frame["interrupted"]: not_(eq(root_at_call.expr, x86.ROOT_ADDRESS)), root_at_call: 0},
-    )
+    left = {frame["left"]: now, frame["interrupted"]: not_(eq(root_at_call.expr, x86.ROOT_ADDRESS)), root_at_call: const(0, U64)}
+    depth = x86.sections(case, "switch", left, frame=True).depth
     known = {fields[name]: g.expr for name, g in frame.items()}
-    case.on(leave("switch"), {**known, **dict.fromkeys(frame.values(), 0)})
+    case.on(leave("switch"), {**known, **dict.fromkeys([*frame.values(), depth], 0)})
     return case
 
 

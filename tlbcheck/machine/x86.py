@@ -8,14 +8,14 @@ vendor promises is marked; the profile ``common`` keeps what both promise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind, Notation
+from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation
 from tlbcheck.lang.program import Clause, Operation, StateVar
-from tlbcheck.lang.types import BOOL, U64, Type
+from tlbcheck.lang.types import BOOL, U64, IntType, Type
 
 X86_CR0_PG = 1 << 31
 X86_CR3_NOFLUSH = 1 << 63
@@ -193,6 +193,48 @@ OPERATIONS = (
     MOV_FROM_CR0, MOV_TO_CR0, MOV_FROM_CR3, MOV_TO_CR3, MOV_FROM_CR4, MOV_TO_CR4,
     INVLPG, INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL, INVPCID_ALL_NONGLOBAL, PUSHF_CLI, POPF, CLI, STI,
 )  # fmt: skip
+
+
+_DEEPEST = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """How deep a role's code is inside sections with interrupts off, PUSHF; CLI to POPF, that nest."""
+
+    depth: Ghost
+
+    @property
+    def outside(self) -> Expr:
+        return eq(self.depth.expr, 0)
+
+    @property
+    def deeper(self) -> Expr:
+        """The depth after one more PUSHF; CLI; beyond 7 it is not counted."""
+        return self._after([*range(1, _DEEPEST + 1), _DEEPEST])
+
+    @property
+    def less_deep(self) -> Expr:
+        """The depth after a POPF."""
+        return self._after([0, *range(_DEEPEST)])
+
+    def _after(self, depths: Sequence[int]) -> Expr:
+        made = const(depths[-1], self.depth.type)
+        for depth, after in reversed(list(enumerate(depths[:-1]))):
+            made = ite(eq(self.depth.expr, depth), const(after, self.depth.type), made)
+        return made
+
+
+def sections(monitor: Property, role: str, at_start: Mapping[Ghost, Expr], *, frame: bool = False) -> Sections:
+    """Follow the sections with interrupts off in ``role``'s code; where an outermost one begins, ghosts change as ``at_start`` says.
+
+    A helper's section inside another is no beginning, and its end no end: interrupts stay off.
+    """
+    made = Sections(monitor.ghost("sections", IntType(0, _DEEPEST), frame=frame))
+    begun = {ghost: ite(made.outside, value, ghost.expr) for ghost, value in at_start.items()}
+    monitor.on(operation(PUSHF_CLI.name, within=role), {**begun, made.depth: made.deeper})
+    monitor.on(operation(POPF.name, within=role), {made.depth: made.less_deep})
+    return made
 
 
 @dataclass(frozen=True, eq=False)
