@@ -47,7 +47,7 @@ PHASES = {
     ("recheck.py", "recheck"): "replay: recheck",
     ("replay/check.py", "replay"): "replay: traces",
     ("lasso.py", "replay_lasso"): "replay: traces",
-    ("result.py", "model_json"): "report",
+    ("result.py", "model_result"): "report",
     ("facts.py", "model_facts"): "report",
     ("engines/child.py", "result"): "waiting for children",
 }
@@ -108,11 +108,11 @@ def measure(names: list[str]) -> dict[str, Any]:
         import tlbcheck.engines.sufficiency
         import tlbcheck.report.facts  # noqa: F401
         from tlbcheck.cli import BRIEFLY
-        from tlbcheck.engines.run import Limits
         from tlbcheck.library import find_models, models
+        from tlbcheck.options import Limits
         from tlbcheck.session import Job, check_one
 
-        job = Job((), Limits(confirming=BRIEFLY), told=False)
+        job = Job((), Limits(confirming=BRIEFLY), cases=False)
 
         chosen = [m for n in names for m in find_models(n)] if names else list(models().values())
         chosen = [x for m in chosen for x in (m, *((m.variant(v) for v in m.variants) if "@" not in m.name else ()))]
@@ -124,9 +124,9 @@ def measure(names: list[str]) -> dict[str, Any]:
             read, write = os.pipe()
             child = os.fork()
             if not child:
-                entries, _, error = check_one(model, job)
+                result = check_one(model, job)
                 with os.fdopen(write, "w") as out:
-                    json.dump({e["property"]: [e["verdict"], {n: (x["depth"], x.get("states")) for n, x in e["engines"].items()}] for e in entries} or error, out)
+                    json.dump({r.name: [r.verdict, {n: (a.depth, a.states) for n, a in r.engines.items()}] for r in result} or str(result.failure), out)
                 os._exit(0)
             os.close(write)
             with os.fdopen(read) as answer:

@@ -19,12 +19,12 @@ from tlbcheck.certificate.words import sentences
 from tlbcheck.cli import cli
 from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import ModelResult, check
+from tlbcheck.engines.run import ModelEvidence, check
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import FALSE
 from tlbcheck.library import find_models, find_properties, models_in, properties_in
-from tlbcheck.report.result import scope_of
+from tlbcheck.report.result import covered
 
 MODEL, PROPERTY = "xen/before-pcid", "missing-flush"
 LITERAL_MODEL, LITERAL_PROPERTY = "linux/riscv-asid", "frame-isolation"
@@ -32,7 +32,7 @@ LITERAL_MODEL, LITERAL_PROPERTY = "linux/riscv-asid", "frame-isolation"
 
 
 @functools.cache
-def proved() -> tuple[ModelResult, SystemText, Invariant]:
+def proved() -> tuple[ModelEvidence, SystemText, Invariant]:
     model = find_models(MODEL)[0]
     result = check(model, find_properties([PROPERTY], model), engines=("explicit", "pdr"))
     return result, SystemText(result.system, PROPERTY), result.proofs[0].invariants[PROPERTY]
@@ -41,11 +41,11 @@ def proved() -> tuple[ModelResult, SystemText, Invariant]:
 @functools.cache
 def text() -> str:
     result, system, invariant = proved()
-    return certificate(system, invariant, head(system, scope_of(result)))
+    return certificate(system, invariant, head(system, covered(result.model, result.decided)))
 
 
 @functools.cache
-def proved_literally() -> tuple[ModelResult, SystemText, StateSet]:
+def proved_literally() -> tuple[ModelEvidence, SystemText, StateSet]:
     model = find_models(LITERAL_MODEL)[0]
     result = check(model, find_properties([LITERAL_PROPERTY], model), engines=("sets",), certify=True)
     return result, SystemText(unrolled(result.system), LITERAL_PROPERTY), result.literal[0].sets[LITERAL_PROPERTY]
@@ -54,7 +54,7 @@ def proved_literally() -> tuple[ModelResult, SystemText, StateSet]:
 @functools.cache
 def literal_text() -> str:
     result, system, states = proved_literally()
-    return certificate(system, states, head(system, scope_of(result), LITERAL))
+    return certificate(system, states, head(system, covered(result.model, result.decided), LITERAL))
 
 
 def written(folder: Path, content: str) -> Path:
@@ -96,7 +96,7 @@ def test_a_certificate_of_the_literal_caches_grows_with_the_diagram(tmp_path: Pa
 def test_the_text_is_deterministic() -> None:
     result, _, invariant = proved()
     again = SystemText(result.system, PROPERTY)
-    assert certificate(again, invariant, head(again, scope_of(result))) == text()
+    assert certificate(again, invariant, head(again, covered(result.model, result.decided))) == text()
 
 
 def test_it_is_plain_smt_lib(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_certificate_of_the_literal_caches_is_none_of_another_size(tmp_path: P
     names = list(properties_in(bench / "properties").values())
     result = check(small, names, engines=("sets",), certify=True)
     system = SystemText(unrolled(result.system), "no-foreign")
-    content = certificate(system, result.literal[0].sets["no-foreign"], head(system, scope_of(result), LITERAL))
+    content = certificate(system, result.literal[0].sets["no-foreign"], head(system, covered(result.model, result.decided), LITERAL))
     path = written(tmp_path, content.replace(f"|{small.name}|", f"|{large.name}|"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tlbcheck.certificate.check.find_properties", lambda *_: names)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tlbcheck.cli import cli, worst
+from tlbcheck.cli import cli
+from tlbcheck.result import worst
 
 
 def run(*args: str) -> Result:

@@ -162,7 +162,7 @@ def test_abc_agrees_with_the_other_engines() -> None:
         model = find_models(name)[0]
         result = check(model, find_properties(["no-fault", "switch-lands"], model), engines=("explicit", "abc"), cases=False)
         for r in result.results:
-            assert r.engines["abc"]["verdict"] == r.engines["explicit"]["verdict"] == model.expected[r.property.name]
+            assert r.engines["abc"].verdict == r.engines["explicit"].verdict == model.expected[r.property.name]
 
 
 def test_without_abc_the_engine_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:

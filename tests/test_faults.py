@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 
-from tlbcheck.check import verify
+from tlbcheck.check import explore
 from tlbcheck.faults import Fault, faults
 
 
@@ -14,7 +14,7 @@ def line(fault: Fault) -> str:
 
 def test_the_posted_patch_has_four_faults() -> None:
     """xen.md 1.4: F-A (same-PCID reload), F-B (skipped flush of the old PCID), F-C (CR3 read too early) and the #GP."""
-    found = faults(verify("xen/pcid-committed", engines=["explicit"]))
+    found = faults(explore("xen/pcid-committed", engines=["explicit"]))
     assert found.together, "with all four mended, every property holds"
     assert not found.unexplained
     assert sorted((f.change.kind, line(f)) for f in found.found) == [
@@ -32,17 +32,17 @@ def test_the_posted_patch_has_four_faults() -> None:
 
 def test_one_fault_left() -> None:
     """With the other faults repaired by hand, only this one is found."""
-    found = faults(verify("xen/pcid-v5@only-pcide-late", engines=["explicit"]))
+    found = faults(explore("xen/pcid-v5@only-pcide-late", engines=["explicit"]))
     assert [(f.change.kind, line(f)) for f in found.found] == [("missing", "write_cr3(cr3)")]
     assert found.together
 
 
 def test_nothing_is_wrong_with_a_clean_switch() -> None:
-    found = faults(verify("xen/before-pcid", engines=["explicit"]))
+    found = faults(explore("xen/before-pcid", engines=["explicit"]))
     assert found.found == () and found.unexplained == () and found.together
 
 
 def test_what_no_change_of_the_switch_mends_is_said() -> None:
     """Domains with PCIDs and global pages are wrong in their callers: no change of the switch helps."""
-    found = faults(verify("xen/flush-once@pge-kept", engines=["explicit"]))
+    found = faults(explore("xen/flush-once@pge-kept", engines=["explicit"]))
     assert found.unexplained and not found.together

@@ -5,17 +5,17 @@ from __future__ import annotations
 import networkx
 import pytest
 
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.graph import state_graph
 
 
 @pytest.fixture(scope="module")
-def result() -> ModelResult:
-    return verify("xen/before-pcid@cr4-not-restored", engines=("explicit",))
+def result() -> ModelEvidence:
+    return explore("xen/before-pcid@cr4-not-restored", engines=("explicit",))
 
 
-def test_a_shortest_path_is_as_long_as_the_trace(result: ModelResult) -> None:
+def test_a_shortest_path_is_as_long_as_the_trace(result: ModelEvidence) -> None:
     """The graph's shortest path from a start to a violating state has the depth that the engines report."""
     assert result.search is not None
     graph = state_graph(result.search)
@@ -25,7 +25,7 @@ def test_a_shortest_path_is_as_long_as_the_trace(result: ModelResult) -> None:
     assert min(lengths[n] for n in bad) == result["switch-lands"].violations[0].depth
 
 
-def test_everything_is_reachable_and_labelled(result: ModelResult) -> None:
+def test_everything_is_reachable_and_labelled(result: ModelEvidence) -> None:
     assert result.search is not None
     graph = state_graph(result.search)
     starts = {n for n, data in graph.nodes(data=True) if data["start"]}
@@ -34,7 +34,7 @@ def test_everything_is_reachable_and_labelled(result: ModelResult) -> None:
     assert all(data["label"] and data["actor"] for _, _, data in graph.edges(data=True))
 
 
-def test_the_cpu_can_always_go_on(result: ModelResult) -> None:
+def test_the_cpu_can_always_go_on(result: ModelEvidence) -> None:
     """No dead end without a fault; and for each choice of the case variables the CPU can run for ever."""
     assert result.search is not None
     graph = state_graph(result.search)

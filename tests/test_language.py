@@ -10,8 +10,8 @@ import enum
 import pytest
 
 from tlbcheck import InputError, Interrupt, Model, Property, Range, atomic, marker, operation, per_cpu, procedure, require, shared
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.lang.expr import and_, eq, not_
 from tlbcheck.lang.model import Event
 from tlbcheck.machine.x86 import IF, INVPCID_ALL
@@ -65,8 +65,8 @@ EXCLUSION = Property("exclusion", "one CPU at a time", source="this test", trigg
 EXCLUSION.never("both", eq(inside.expr, 2))
 
 
-def judged(model: Model, *properties: Property) -> ModelResult:
-    return verify(model, properties, recheck=True)
+def judged(model: Model, *properties: Property) -> ModelEvidence:
+    return explore(model, properties, recheck=True)
 
 
 def test_a_lock_excludes_and_a_test_then_set_does_not() -> None:
@@ -196,5 +196,5 @@ def flush_nowhere() -> None:
 
 def test_an_action_has_no_cpu_to_flush() -> None:
     with pytest.raises(InputError, match="runs on no CPU") as error:
-        verify(Model(name="test/nowhere", title="nowhere", init=empty_jar, actions=(flush_nowhere,)), [FULL])
+        explore(Model(name="test/nowhere", title="nowhere", init=empty_jar, actions=(flush_nowhere,)), [FULL])
     assert "test_language.py:" in str(error.value)

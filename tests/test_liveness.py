@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tlbcheck import InputError, Interrupt, Model, Procedure, Property, cpus, per_cpu, procedure, this_cpu, var
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult, story
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence, story
 from tlbcheck.lang.expr import not_
 from tlbcheck.lang.program import atomic, require, shared
 from tlbcheck.lang.types import BOOL, Cpu
@@ -115,8 +115,8 @@ def model(task: Procedure, **more: Any) -> Model:
     return Model(**values)
 
 
-def check(task: Procedure, **more: Any) -> ModelResult:
-    return verify(model(task, **more), [DONE], engines=("explicit",))
+def check(task: Procedure, **more: Any) -> ModelEvidence:
+    return explore(model(task, **more), [DONE], engines=("explicit",))
 
 
 @pytest.mark.parametrize("task", [ask, windows, nothing_to_do])
@@ -143,10 +143,10 @@ def test_an_unmaskable_interrupt_owes_nothing() -> None:
 
 
 def test_other_engines_decide_nothing_about_it() -> None:
-    result = verify(model(ask), [DONE], engines=("explicit", "bmc"))
+    result = explore(model(ask), [DONE], engines=("explicit", "bmc"))
     assert result["done"].verdict == "proved"
-    assert result["done"].engines["bmc"]["verdict"] == "unknown"
-    assert verify(model(ask), [DONE], engines=("bmc",))["done"].verdict == "unknown"
+    assert result["done"].engines["bmc"].verdict == "unknown"
+    assert explore(model(ask), [DONE], engines=("bmc",))["done"].verdict == "unknown"
 
 
 def test_replay_refuses_a_loop_that_is_none() -> None:
@@ -183,4 +183,4 @@ def test_what_is_cached_cannot_be_demanded() -> None:
     wrong.eventually_not("c", var("entry.cached", BOOL))
     cache = x86.tlb(tags=(0,), fields=(), walk=TRUE, leaf_global=FALSE, describe=lambda e: "entry")
     with pytest.raises(InputError, match="cached entries"):
-        verify(model(ask, cache=cache), [wrong], engines=("explicit",))
+        explore(model(ask, cache=cache), [wrong], engines=("explicit",))

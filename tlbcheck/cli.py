@@ -13,23 +13,16 @@ import click
 
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, InternalError
+from tlbcheck.options import ALL_ENGINES, ENGINES, Limits
 from tlbcheck.report.escape import visible
-from tlbcheck.report.judge import INTERNAL, OK, UNDECIDED, USAGE, VIOLATED, status
+from tlbcheck.result import ModelResult, RunResult, Status, worst
 
 if TYPE_CHECKING:
-    from tlbcheck.engines.run import ModelResult
+    from tlbcheck.engines.run import ModelEvidence
     from tlbcheck.lang.harness import Reading
     from tlbcheck.lang.model import Model
 
-_WORST = (INTERNAL, USAGE, VIOLATED, UNDECIDED, OK)
-
-
-def worst(statuses: Sequence[int]) -> int:
-    """Of several exit statuses the one that decides: 4, 2, 1, 3, 0."""
-    return min(statuses, key=_WORST.index, default=OK)
-
-
-def _fail(status: int, message: str) -> NoReturn:
+def _fail(status: Status, message: str) -> NoReturn:
     click.echo(f"tlbcheck: {visible(' '.join(message.split()))}", err=True)
     raise SystemExit(status)
 
@@ -41,11 +34,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            _fail(USAGE, str(error))
+            _fail(Status.USAGE, str(error))
         except InternalError as error:
-            _fail(INTERNAL, f"internal error: {error}")
+            _fail(Status.INTERNAL, f"internal error: {error}")
         except KeyboardInterrupt:
-            _fail(UNDECIDED, "interrupted")
+            _fail(Status.UNDECIDED, "interrupted")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,7 +75,7 @@ _ENGINE = click.option(
     "--engine",
     "engines",
     multiple=True,
-    type=click.Choice(["explicit", "bmc", "pdr", "abc", "full", "sets", "reference"]),
+    type=click.Choice(ALL_ENGINES),
     help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, "
     "or as sets; reference interprets the source of small Python models.",
 )
@@ -125,15 +118,15 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--all", "every_case", is_flag=True, help="One shortest trace for each distinct case, not only for each property.")
 @click.option("--expect", is_flag=True, help="Succeed if the verdicts are what the models declare; includes their variants.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
-@click.option("--depth", type=click.IntRange(0), help="Bound of the z3 engine's search (default: the model's).")
+@click.option("--depth", type=int, help="Bound of the z3 engine's search (default: the model's).")
 @click.option("--processor", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees hold (default: what both vendors promise).")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for a solver.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for a solver.")
 @click.option("--recheck", is_flag=True, help="Let the replay interpreter visit every configuration of the procedures too, on the literal TLB (slow).")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
 @click.option("--certificates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a certificate for each proof, for 'tlbcheck certify' and anybody's solver.")
 @click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
-@click.option("--max-memory", type=click.IntRange(16), metavar="MIB", help="Memory for a search, and for a solver (default: 8192).")
-@click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop an engine that enumerates states after so many, with verdict unknown.")
+@click.option("--max-memory", type=int, metavar="MIB", default=8192, show_default=True, help="Memory for a search, and for a solver.")
+@click.option("--max-states", type=int, metavar="N", help="Stop an engine that enumerates states after so many, with verdict unknown.")
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="In large searches keep one of the states that differ only in names (CPUs, pages, tags) that no rule tells apart.")
 @_OUTPUTS
 @_FULL
@@ -153,7 +146,7 @@ def verify(
     jobs: int,
     certificates: Path | None,
     invariant: bool,
-    max_memory: int | None,
+    max_memory: int,
     max_states: int | None,
     symmetry: bool,
     outputs: tuple[Path, ...],
@@ -165,9 +158,7 @@ def verify(
     MODEL is a name from 'tlbcheck list', NAME@VARIANT, a file or folder of models, or a C file
     with the function that switches page tables.
     """
-    from tlbcheck.engines.run import Limits
     from tlbcheck.library import find_models, find_properties, models
-    from tlbcheck.report import progress
     from tlbcheck.report.outputs import check
     from tlbcheck.report.plain import print_model, print_proofs, print_total
     from tlbcheck.session import Job, check_all
@@ -180,40 +171,43 @@ def verify(
     at_a_time = min(jobs, max(1, len(chosen)))
     limits = Limits(
         seconds=timeout,
-        memory=(max_memory or 8192) << 20,
+        memory=max_memory << 20,
         states=max_states,
         threads=max(1, (os.cpu_count() or 1) // at_a_time),
         symmetry=symmetry,
         **({"confirming": BRIEFLY} if expect else {}),
     )
-    job = Job(property_names, limits, engines, depth, processor, every_case, told=not expect, recheck=recheck, drawn=as_json or bool(outputs), certificates=certificates)
-    results: list[dict[str, Any]] = []
-    facts: dict[str, Any] = {}
-    errors: list[dict[str, Any]] = []
-    statuses = []
-    for m, (entries, known, error) in check_all(chosen, job, jobs):
-        if error is not None:
-            progress.clear()
-            kind, message = error
-            click.echo(visible(f"tlbcheck: {'internal error: ' if kind == INTERNAL else ''}{message}"), err=True)
-            statuses.append(kind)
-            errors.append({"model": m.name, "status": kind, "message": message})
-            continue
-        results += entries
-        facts[m.name] = known
-        statuses += [status(e, expect) for e in entries]
-        if not as_json:
-            print_model(m.name, m.title, entries, known, expect, every_case, full, several=len(chosen) > 1)
-            print_proofs(entries, invariant)
+    job = Job(
+        property_names,
+        limits,
+        engines or ENGINES,
+        depth,
+        processor,
+        every_case,
+        cases=not expect,
+        recheck=recheck,
+        watched=True,
+        drawn=as_json or bool(outputs),
+        certificates=certificates,
+    )
+    judged: list[ModelResult] = []
+    for m in check_all(chosen, job, jobs):
+        judged.append(m)
+        if m.failure is not None:
+            click.echo(visible(f"tlbcheck: {'internal error: ' if m.failure.status is Status.INTERNAL else ''}{m.failure.message}"), err=True)
+        elif not as_json:
+            print_model(m, expect, every_case, full, several=len(chosen) > 1)
+            print_proofs(m, invariant)
+    run = RunResult(tuple(judged), expect)
     if not as_json and len(chosen) > 1:
-        print_total(results, expect)
+        print_total(run)
         if sys.stdout.isatty() and not full:
             click.echo("More: tlbcheck verify MODEL for the story of one, --full for all. A page: -o report.html")
     if as_json or outputs:
-        from tlbcheck.report.facts import verify_document
+        from tlbcheck.report.schema import run_json
 
-        _write(verify_document(results, facts, expect=expect, errors=errors), outputs, as_json)
-    raise SystemExit(worst(statuses))
+        _write(run_json(run), outputs, as_json)
+    raise SystemExit(run.status)
 
 
 def _write(document: dict[str, Any], outputs: Sequence[Path], as_json: bool) -> None:
@@ -236,16 +230,14 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
 
     Contexts that the model cannot reach have no row. Exit status 1 if a row is not clean.
     """
-    from tlbcheck.library import find_models, find_properties
+    from tlbcheck.library import find_model, find_properties
     from tlbcheck.matrix import matrix
     from tlbcheck.report.outputs import check
 
     check(outputs, "matrix")
-    found = find_models(name, reading)
-    if len(found) != 1:
-        raise InputError(f"{name} defines {len(found)} models", hint="name one of them: " + ", ".join(m.name for m in found))
+    model = find_model(name, reading)
     question = find_properties(["missing-flush"])[0]
-    rows = matrix(found[0], question)
+    rows = matrix(model, question)
     missing = 32 - len(rows)
     note = f"{missing} of 32 rows are missing: their contexts cannot be reached in this version" if missing else ""
     if not as_json:
@@ -257,8 +249,8 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
     if as_json or outputs:
         from tlbcheck.report.result import document
 
-        _write(document("matrix", model=found[0].name, title=found[0].title, rows=[r.as_json() for r in rows], note=note, clauses=dict(question.clauses)), outputs, as_json)
-    raise SystemExit(VIOLATED if any(r.verdict != "clean" for r in rows) else OK)
+        _write(document("matrix", model=model.name, title=model.title, rows=[r.as_json() for r in rows], note=note, clauses=dict(question.clauses)), outputs, as_json)
+    raise SystemExit(Status.VIOLATED if any(r.verdict != "clean" for r in rows) else Status.HOLDS)
 
 
 @cli.command(epilog="Example: tlbcheck review patch.eml, or: b4 am -o - ID | tlbcheck review -")
@@ -267,7 +259,7 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
 @click.option("--rev", default="", metavar="COMMIT", help="Of a repository in --tree, the commit to put the patch onto.")
 @click.option("--format", "shape", type=click.Choice(["text", "mail"]), default="text", show_default=True, help="'mail': a reply of 72 columns, ready to send.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for a solver.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for a solver.")
 @_OUTPUTS
 @_ENGINE
 @_code_options
@@ -278,13 +270,13 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
     standard input. Without a tree, functions are rebuilt from the hunks, and what the mail does not
     show is said. Exit status 1 if something is violated after the patch.
     """
-    from tlbcheck.engines.run import ENGINES, Limits, check
+    from tlbcheck.engines.run import check
     from tlbcheck.lang.source import read_text, text_in
     from tlbcheck.library import find_properties
     from tlbcheck.patch.tree import Tree
     from tlbcheck.report.outputs import check as check_outputs
     from tlbcheck.report.review import mail as as_mail
-    from tlbcheck.report.review import render, review_json
+    from tlbcheck.report.review import render, results_of, review_json
     from tlbcheck.review import STDIN
     from tlbcheck.review import review as review_patch
 
@@ -293,7 +285,7 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
         raise InputError("--rev needs the repository that has the commit", hint="give it as --tree DIR")
     text, file = (text_in(sys.stdin.buffer, STDIN), STDIN) if str(mail) == "-" else (read_text(mail), str(mail))
 
-    def checked(model: Model) -> ModelResult:
+    def checked(model: Model) -> ModelEvidence:
         return check(model, find_properties(None, model), engines=engines or ENGINES, limits=Limits(seconds=timeout, threads=os.cpu_count() or 1))
 
     found = review_patch(text, file, reading, checked, Tree(tree, rev) if tree else None)
@@ -301,9 +293,9 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
     if not as_json:
         click.echo(visible(as_mail(made) if shape == "mail" else render(made)))
     _write(made, outputs, as_json)
-    after = made["verdicts"]["after"]
+    after = results_of(made, "after")
     # A function that cannot be seen after the patch is undecided, however clean it was before.
-    raise SystemExit(UNDECIDED if after is None else worst([status(e, False) for e in after]))
+    raise SystemExit(Status.UNDECIDED if after is None else worst([r.status() for r in after]))
 
 
 @cli.command("list", epilog="Example: tlbcheck list --json")
@@ -342,13 +334,13 @@ def graph_command(name: str, output: Path) -> None:
     """
     from tlbcheck.engines.explicit import Tracked
     from tlbcheck.graph import FORMATS, draw, state_graph, write
-    from tlbcheck.library import find_models, find_properties
+    from tlbcheck.library import find_model, find_properties
     from tlbcheck.report import progress
     from tlbcheck.system.lower import lower
 
     if output.suffix not in FORMATS:
         raise InputError(f"no graph format is called '{output.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
-    model = find_models(name)[0]
+    model = find_model(name)
     search = Tracked(lower(model, find_properties(None, model)), progress=progress.tracked(name))
     search.run()
     progress.clear()
@@ -366,7 +358,7 @@ def graph_command(name: str, output: Path) -> None:
 @cli.command("certify", epilog="Example: tlbcheck certify proofs/xen-flush-once.missing-flush.smt2 --model xen/flush-once")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", "name", metavar="MODEL", help="Check too that the certificate is of this model and its property.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds for each solver.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for each solver.")
 def certify_command(file: Path, name: str | None, timeout: float) -> None:
     """Check a certificate with z3 and, where installed, with cvc5 and Bitwuzla.
 
@@ -374,26 +366,22 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
     """
     from tlbcheck.certificate.check import judge
     from tlbcheck.certificate.file import RELIES
-    from tlbcheck.engines.run import Limits
-    from tlbcheck.library import find_models
+    from tlbcheck.library import find_model
 
-    found = find_models(name) if name is not None else [None]
-    if len(found) != 1:
-        raise InputError(f"{name} defines {len(found)} models", hint="name one of them")
-    judged = judge(file, found[0], limits=Limits(seconds=timeout))
+    judged = judge(file, find_model(name) if name is not None else None, limits=Limits(seconds=timeout))
     about = judged.certificate.about
     for a in judged.answers:
         click.echo(f"  {a.solver:<9} {visible(a.reason) if a.reason else 'accepts' if a.solver in judged.accepted else 'does not decide it'} ({a.seconds:.1f} s)")
     what = f"{about.get('tlbcheck-model')}, {about.get('tlbcheck-property')}"
     if not judged.accepted:
         click.echo(f"{file}: undecided")
-        raise SystemExit(UNDECIDED)
+        raise SystemExit(Status.UNDECIDED)
     relies = f"; relies on: {about[RELIES]}" if RELIES in about else ""
     if judged.of_model:
         click.echo(visible(f"{file}: {what} is proved{relies}; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
     else:
         click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that{relies}"))
-    raise SystemExit(OK)
+    raise SystemExit(Status.HOLDS)
 
 
 @cli.command("export", epilog="Example: tlbcheck export xen/flush-once -p missing-flush -o flush-once.aag")
@@ -404,12 +392,10 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
 def export_command(reading: Reading, name: str, property_name: str, output: Path) -> None:
     """Write the transition system and a property for other people's engines."""
     from tlbcheck.export import write
-    from tlbcheck.library import find_models, find_properties
+    from tlbcheck.library import find_model, find_properties
 
-    found = find_models(name, reading)
-    if len(found) != 1:
-        raise InputError(f"{name} defines {len(found)} models", hint="name one of them: " + ", ".join(m.name for m in found))
-    click.echo(write(found[0], find_properties([property_name], found[0])[0], output))
+    model = find_model(name, reading)
+    click.echo(write(model, find_properties([property_name], model)[0], output))
 
 
 @cli.command("replay", epilog="Example: tlbcheck replay v5.json, after: tlbcheck verify xen/pcid-v5 --json > v5.json")
@@ -434,7 +420,7 @@ def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
     click.echo(f"\n{len(confirmed)} violation(s) confirmed" if confirmed else "no run in this file to replay")
     for said in reports(document, file, outputs):
         click.echo(visible(said), err=True)
-    raise SystemExit(VIOLATED if confirmed else OK)
+    raise SystemExit(Status.VIOLATED if confirmed else Status.HOLDS)
 
 
 def main() -> None:
@@ -442,9 +428,9 @@ def main() -> None:
     try:
         cli()
     except KeyboardInterrupt:
-        _fail(UNDECIDED, "interrupted")
+        _fail(Status.UNDECIDED, "interrupted")
     except RecursionError:
-        _fail(USAGE, "an expression or procedure of the model is nested too deeply; simplify it")
+        _fail(Status.USAGE, "an expression or procedure of the model is nested too deeply; simplify it")
 
 
 if __name__ == "__main__":

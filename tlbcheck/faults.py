@@ -19,7 +19,7 @@ from typing import Any
 from tlbcheck.blame import judged, lines_run
 from tlbcheck.changes import Change, Line, Proposals, apply
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.engines.trace import Violation
 from tlbcheck.errors import Place
 from tlbcheck.lang.model import Model, Property
@@ -48,7 +48,7 @@ class Faults:
     together: bool
 
 
-def faults(result: ModelResult) -> Faults:
+def faults(result: ModelEvidence) -> Faults:
     """The faults behind all violations of ``result``, which needs the explicit engine's search."""
     assert result.explicit is not None and result.search is not None
     violations = _leading(result)
@@ -68,7 +68,7 @@ def _key(v: Violation) -> Key:
     return (v.property, v.clause, v.case)
 
 
-def _leading(result: ModelResult) -> list[Violation]:
+def _leading(result: ModelEvidence) -> list[Violation]:
     """The violations without those of properties that fail only where another one does: consequences."""
     assert result.explicit is not None
     found = sorted(result.explicit.violations, key=lambda v: v.depth)
@@ -78,7 +78,7 @@ def _leading(result: ModelResult) -> list[Violation]:
     return [v for v in found if v.property in kept]
 
 
-def _judged(result: ModelResult, violations: Sequence[Violation]) -> tuple[Procedure | None, list[tuple[set[Line], set[Key]]]]:
+def _judged(result: ModelEvidence, violations: Sequence[Violation]) -> tuple[Procedure | None, list[tuple[set[Line], set[Key]]]]:
     """The procedure that is judged; for each statement that faults, the lines run to it and the violations there."""
     assert result.search is not None
     procedure, exceptional = None, dict[Place, tuple[set[Line], set[Key]]]()

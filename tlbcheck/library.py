@@ -177,6 +177,16 @@ def find_models(name: str, reading: Reading | None = None) -> list[Model]:
     return [_member(known[base], numbers, variant)]
 
 
+def find_model(model: Model | str, reading: Reading | None = None) -> Model:
+    """The one model that is meant: an object, or what ``find_models`` takes. Raises ``InputError`` if there is none, or several."""
+    if isinstance(model, Model):
+        return model
+    found = find_models(model, reading)
+    if len(found) > 1:
+        raise InputError(f"{model} defines {len(found)} models", hint=f"name one of them: {', '.join(m.name for m in found)}")
+    return found[0]
+
+
 def _among(name: str) -> dict[str, Model]:
     """All models, or as few as the name needs to be looked up: those of the working directory, and of the library's family."""
     own, home = Path.cwd() / "models", _home("models")

@@ -32,7 +32,7 @@ import importlib.metadata
 import inspect
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,10 @@ import pytest
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, TlbcheckError
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine_model, find_model, find_property, why_not_held, why_not_violated
+from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine, examine_model, find_model, find_property, why_not_held, why_not_violated
 
 if TYPE_CHECKING:
-    from tlbcheck.engines.run import PropertyResult
+    from tlbcheck.result import PropertyResult
 
 EXPECTATIONS = ("holds", "violated", "declared")
 _MARKER = "tlbcheck(model, properties=None, expect='holds'): check each property (default: all) of each model; see tlbcheck.pytest_plugin"
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     names = [n.strip() for n in config.getoption("--tlbcheck-engines").split(",")]
     try:
-        SESSION.start([n for n in names if n])
+        SESSION.start([n for n in names if n], drawn=config.getoption("--tlbcheck-html") is not None)
     except InputError as error:
         raise pytest.UsageError(f"--tlbcheck-engines: {error}") from None
 
@@ -151,7 +151,7 @@ def tlbcheck_property(tlbcheck_case: Case) -> Property:
 @pytest.fixture
 def tlbcheck_result(tlbcheck_case: Case) -> PropertyResult:
     """The verdict on the property of this test, with its violations."""
-    return examine_model(tlbcheck_case.model, tlbcheck_case.property)[1]
+    return examine(tlbcheck_case.model, tlbcheck_case.property)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -165,27 +165,28 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 def _judge(case: Case) -> None:
     """Raises ``ModelFailure`` unless the model is as expected."""
-    found, result = examine_model(case.model, case.property)
-    system = found.system
+    found = examine_model(case.model, case.property)
+    result = found[case.property.name]
     match case.expect:
         case "holds":
-            wrong = why_not_held(system, result)
+            wrong = why_not_held(result)
         case "violated":
-            wrong = why_not_violated(system, result)
+            wrong = why_not_violated(result, case.property)
         case _:
-            wrong = _not_as_declared(case, result.verdict, why_not_held(system, result))
+            wrong = _not_as_declared(result)
     if wrong:
-        raise ModelFailure(wrong, found, result.property.name)
+        raise ModelFailure(wrong, found, result.name)
 
 
-def _not_as_declared(case: Case, verdict: str, why: str) -> str:
-    declared = case.model.expected.get(case.property.name)
-    name = f"{case.model.name}: {case.property.name}"
+def _not_as_declared(result: PropertyResult) -> str:
+    """Why a verdict is not what the model declares; empty if it is."""
+    declared = result.expectation.verdict
+    name = f"{result.model}: {result.name}"
     if declared is None:
-        return f"{name} is {verdict}, and the model declares nothing of it"
+        return f"{name} is {result.verdict}, and the model declares nothing of it"
     if declared == "proved":
-        return why
-    return "" if declared == verdict else f"{name} is {verdict}, but declared {declared}"
+        return why_not_held(result)
+    return "" if declared is result.verdict else f"{name} is {result.verdict}, but declared {declared}"
 
 
 # -- what a failure shows
@@ -208,16 +209,16 @@ def _page(item: pytest.Item, failure: ModelFailure) -> str:
     folder: Path | None = item.config.getoption("--tlbcheck-html")
     if folder is None:
         return ""
-    from tlbcheck.report.facts import model_facts, verify_document
     from tlbcheck.report.outputs import write
-    from tlbcheck.report.result import model_json
+    from tlbcheck.report.schema import run_json
+    from tlbcheck.result import RunResult
 
     found = failure.found
-    entries = [e for e in model_json(found) if e["property"] == failure.property_name]
+    failed = replace(found, results=(found[failure.property_name],))
     mark = hashlib.sha256(item.nodeid.encode()).hexdigest()[:8]
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', item.nodeid)[:100]}-{mark}.html"
     folder.mkdir(parents=True, exist_ok=True)
-    write(verify_document(entries, {found.model.name: model_facts(found)}), [path])
+    write(run_json(RunResult((failed,))), [path])
     return f"page: {path}\n"
 
 

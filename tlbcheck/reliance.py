@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tlbcheck.errors import InputError
@@ -18,38 +19,37 @@ from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import Expr, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.program import Call, Do, Procedure, Statement, walk
+from tlbcheck.result import PropertyResult, Reliance, Standing, Verdict, listed_procedures
 
-OPEN, SHOWN, BROKEN = "not checked in this run", "shown in this run", "not shown"
 _REQUIRES = "requires"
 """The property that judges calls."""
 
 
-def reliances(model: Model, above: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """What ``model`` relies on, as JSON has it; ``settle`` says what has become of it.
+def reliances(model: Model, above: tuple[str, ...] = ()) -> tuple[Reliance, ...]:
+    """What ``model`` relies on, as far as it goes by itself; ``settle`` says what has become of it.
 
-    ``shown_as`` is the procedure that the showing model really runs, ``differs`` why that model shows nothing
-    for this one. Raises ``InputError`` for a contract that its model cannot show, and for a circle.
+    Raises ``InputError`` for a contract that its model cannot show, and for a circle.
     """
-    made = []
+    found = []
     for c in model.relied_on():
         if c.shown_by in (*above, model.name):
             raise InputError(f"{' relies on '.join([*above, model.name, c.shown_by])}: a circle shows nothing", place=c.procedure.place, hint="let one of them run the procedures themselves")
         shows = _showing(c, (*above, model.name))
-        differs = list(_differences(model, shows, c))
-        made.append(
-            {
-                "procedure": c.procedure.name,
-                "shown_as": shows.resolve(c.procedure).name,
-                "properties": list(c.procedure.ensures),
-                "requires": [r.text for _, r in model.requirements(c.procedure)],
-                "shown_by": c.shown_by,
-                "status": BROKEN if differs else OPEN,
-                "differs": differs,
-                "why": "; ".join(differs),
-                "check": _command(model),
-            }
+        differs = tuple(_differences(model, shows, c))
+        found.append(
+            Reliance(
+                procedure=c.procedure.name,
+                shown_as=shows.resolve(c.procedure).name,
+                properties=tuple(c.procedure.ensures),
+                requires=tuple(r.text for _, r in model.requirements(c.procedure)),
+                shown_by=c.shown_by,
+                differs=differs,
+                check=_command(model),
+                standing=Standing.BROKEN if differs else Standing.OPEN,
+                why="; ".join(differs),
+            )
         )
-    return made
+    return tuple(found)
 
 
 def _showing(c: Contract, above: tuple[str, ...]) -> Model:
@@ -151,107 +151,62 @@ def ranked(models: Sequence[Model]) -> list[int]:
     return sorted(range(len(models)), key=lambda i: rank(models[i].name))
 
 
-def settle(entries: Iterable[dict[str, Any]], settled: Mapping[tuple[str, str], Mapping[str, Any]], run: Iterable[str]) -> None:
-    """Say of ``entries``, the results of one model, whether what they rely on was shown, and take back proofs for which it was not.
+def settle(results: Sequence[PropertyResult], shown: Mapping[tuple[str, str], PropertyResult], run: Iterable[str]) -> tuple[PropertyResult, ...]:
+    """The results of one model with what has become of what they rely on.
 
-    ``settled`` are results by model and property, settled themselves, of models that these rely on; ``run`` are
-    the names of the models that are being checked. Entries may be settled again once more is known.
+    ``shown`` are results by model and property, settled themselves, of models that these rely on; ``run`` are
+    the names of the models that are being checked. They may be settled again once more is known.
     """
-    entries, names = list(entries), set(run)
-    own = next((e for e in entries if e["property"] == _REQUIRES), None)
-    for e in entries:
-        e["reason"] = e["reason"].removeprefix(_caveat(e))
-        before = [assumption(r) for r in e["relies"]]
-        doubts = []
-        for r in e["relies"]:
-            failed, left = _judged(r, e, own, settled, names)
-            r["status"] = BROKEN if failed else OPEN if left else SHOWN
-            r["why"] = "; ".join(failed or left)
-            doubts += failed
-        now = dict(zip(before, map(assumption, e["relies"]), strict=True))
-        e["assumptions"] = [now.get(a, a) for a in e["assumptions"]]
-        if doubts and e["verdict"] == "proved":
-            e["verdict"] = "unknown"
-            e["reason"] = "; ".join([*dict.fromkeys(doubts), e["reason"]])
-        e["reason"] = _caveat(e) + e["reason"]
+    names = set(run)
+    own = next((x for x in results if x.name == _REQUIRES), None)
+    return tuple(replace(x, relies=tuple(_judged(r, x, own, shown, names) for r in x.relies)) for x in results)
 
 
-def _judged(r: Mapping[str, Any], e: Mapping[str, Any], own: Mapping[str, Any] | None, settled: Mapping[tuple[str, str], Mapping[str, Any]], names: set[str]) -> tuple[list[str], list[str]]:
-    """Why a reliance of entry ``e`` is broken, and why it is open."""
-    failed, left = list(r["differs"]), []
-    f, shows = f"{r['procedure']}()", r["shown_by"]
-    profile = e.get("scope", {}).get("profile")
-    if missing := [name for name in r["properties"] if (shows, name) not in settled]:
-        left.append(f"{shows} was not checked for {', '.join(missing)}")
-    for name in r["properties"]:
-        x = settled.get((shows, name))
-        if x is None:
+def _judged(r: Reliance, x: PropertyResult, own: PropertyResult | None, shown: Mapping[tuple[str, str], PropertyResult], names: set[str]) -> Reliance:
+    """What has become of a reliance of result ``x``; ``own`` is the verdict on the calls of its model."""
+    failed, left = list(r.differs), []
+    f, by = f"{r.procedure}()", r.shown_by
+    if missing := [name for name in r.properties if (by, name) not in shown]:
+        left.append(f"{by} was not checked for {', '.join(missing)}")
+    for name in r.properties:
+        there = shown.get((by, name))
+        if there is None:
             continue
-        if not _holds(x):
-            failed.append(f"{shows} does not show {name} of {f}")
-        elif (shown_for := x.get("scope", {}).get("profile", "common")) not in ("common", profile):
-            failed.append(f"{shows} shows {name} of {f} for {shown_for} processors only")
-        elif not x.get("vacuity_checked", True):
-            left.append(f"whether anything triggers {name} in {shows} was not looked at")
-        elif any(y["status"] != SHOWN for y in x["relies"]):
-            left.append(f"{shows} relies itself on what is open")
-    if shows in names and not any(key[0] == shows for key in settled):
-        failed.append(f"{shows}, which is to show what {f} ensures, could not be checked")
-    if r["requires"] and own is None:
+        if there.verdict is not Verdict.PROVED or there.vacuous:
+            failed.append(f"{by} does not show {name} of {f}")
+        elif there.scope.profile not in ("common", x.scope.profile):
+            failed.append(f"{by} shows {name} of {f} for {there.scope.profile} processors only")
+        elif not there.vacuity.looked:
+            left.append(f"whether anything triggers {name} in {by} was not looked at")
+        elif any(y.standing is not Standing.SHOWN for y in there.relies):
+            left.append(f"{by} relies itself on what is open")
+    if by in names and not any(model == by for model, _ in shown):
+        failed.append(f"{by}, which is to show what {f} ensures, could not be checked")
+    if r.requires and own is None:
         left.append(f"whether calls here meet what {f} requires was not checked")
-    elif r["requires"] and own is not None and own is not e and own["verdict"] != "not-applicable":  # not applicable: the most general caller alone calls it
-        if own["verdict"] == "violated":
+    elif r.requires and own is not None and own is not x and own.found is not Verdict.NOT_APPLICABLE:  # not applicable: the most general caller alone calls it
+        if own.found is Verdict.VIOLATED:
             failed.append(f"a call here breaks a precondition, and {f} ensures something only where its own holds")
-        elif own["verdict"] != "proved":
+        elif own.found is not Verdict.PROVED:
             failed.append(f"it is not proved that calls here meet what {f} requires")
-        elif own["vacuous"] and not own.get("vacuous_declared"):
+        elif own.vacuous and not own.vacuity.declared:
             failed.append(f"no call that has to meet what {f} requires is reached here")
-    return failed, list(dict.fromkeys(left))
-
-
-def _holds(entry: Mapping[str, Any]) -> bool:
-    return entry["verdict"] == "proved" and not entry["vacuous"]
+    standing = Standing.BROKEN if failed else Standing.OPEN if left else Standing.SHOWN
+    return replace(r, standing=standing, why="; ".join(failed or dict.fromkeys(left)))
 
 
 # -- in words
 
 
-def promise(r: Mapping[str, Any]) -> str:
-    """What is relied on, and which procedure keeps it."""
-    version = f" as {r['shown_as']}()" if r.get("shown_as", r["procedure"]) != r["procedure"] else ""  # results of older versions do not say
-    return f"{r['procedure']}(){version} keeps {', '.join(r['properties'])}"
-
-
-def assumption(r: Mapping[str, Any]) -> str:
-    """What is relied on, and what is the case with it."""
-    if r["status"] == SHOWN:
-        return f"{promise(r)}: shown by {r['shown_by']} in this run"
-    if r["status"] == BROKEN:
-        return f"{promise(r)}: {BROKEN}: {r.get('why', '')}"
-    because = f" ({r['why']})" if r.get("why") else ""
-    return f"{promise(r)}, which {r['shown_by']} is to show: {OPEN}{because}: {r['check']}"
-
-
 def rests_on(model: Model) -> str:
     """What proofs of ``model`` by themselves rest on; empty if nothing."""
-    return "; ".join(f"{promise(r)}, which {r['shown_by']} {'does not show: ' + r['why'] if r['differs'] else 'is to show'}" for r in reliances(model))
+    return "; ".join(f"{r.promise}, which {r.shown_by} {'does not show: ' + r.why if r.differs else 'is to show'}" for r in reliances(model))
 
 
-def unsettled(entries: Sequence[Mapping[str, Any]]) -> str:
+def unsettled(results: Sequence[PropertyResult]) -> str:
     """What a model's results rest on that was not shown, in a line; empty if there is nothing. A violation rests on its run."""
-    found = [r for e in entries if e["verdict"] in ("proved", "bounded", "unknown") for r in e.get("relies", ())]
-    broken, left = ([r for r in found if r["status"] == status] for status in (BROKEN, OPEN))
-    parts = [f"{_listed(broken)}, not shown: {'; '.join(dict.fromkeys(r.get('why', '') for r in broken))}"] if broken else []
-    parts += [f"{_listed(left)}, not checked in this run: {left[0]['check']}"] if left else []
+    relies = [r for x in results if x.verdict in (Verdict.PROVED, Verdict.BOUNDED, Verdict.UNKNOWN) for r in x.relies]
+    broken, left = ([r for r in relies if r.standing is standing] for standing in (Standing.BROKEN, Standing.OPEN))
+    parts = [f"{listed_procedures(broken)}, not shown: {'; '.join(dict.fromkeys(r.why for r in broken))}"] if broken else []
+    parts += [f"{listed_procedures(left)}, not checked in this run: {left[0].check}"] if left else []
     return f"relies on {'; and on '.join(parts)}" if parts else ""
-
-
-def _caveat(e: Mapping[str, Any]) -> str:
-    """What a proof's reason begins with if it rests on something open."""
-    left = [r for r in e["relies"] if r["status"] == OPEN]
-    return f"relies on {_listed(left)} (not checked in this run); " if left and e["verdict"] == "proved" else ""
-
-
-def _listed(found: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(f"{r['procedure']}()" for r in found))
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

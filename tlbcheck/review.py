@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbcheck.c import load_profile
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.errors import InputError, Place
 from tlbcheck.faults import Faults, faults
 from tlbcheck.fit import facts_of, fit, fit_file, harness_for, unit_of
@@ -46,7 +46,7 @@ class Side:
     function: str = ""
     seen: list[Source] = field(default_factory=list)
     model: Model | None = None
-    result: ModelResult | None = None
+    result: ModelEvidence | None = None
 
     def violations(self) -> set[Key]:
         if self.result is None or self.result.explicit is None:
@@ -66,7 +66,7 @@ class Review:
     faults: Faults | None = None
 
 
-Check = Callable[[Model], ModelResult]
+Check = Callable[[Model], ModelEvidence]
 
 
 def review(text: str, file: str, reading: Reading, check: Check, tree: Tree | None = None) -> Review:

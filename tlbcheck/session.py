@@ -1,132 +1,212 @@
-"""Checking many models: each in a process of its own, what they rely on settled between them, results as JSON has them."""
+"""Checking many models: each in a process of its own, what they rely on settled between them, one result of all."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
-from tlbcheck.errors import InputError, InternalError
+from tlbcheck.errors import InputError, InternalError, shown_file
+from tlbcheck.lang.model import Model, Property
+from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
 from tlbcheck.report import progress
-from tlbcheck.report.judge import INTERNAL, USAGE
+from tlbcheck.result import Failure, ModelResult, PropertyResult, RunResult, Status, Verdict
 
 if TYPE_CHECKING:
-    from tlbcheck.engines.run import Limits, ModelResult
-    from tlbcheck.lang.model import Model
+    from tlbcheck.engines.run import ModelEvidence
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of every model: ``told`` for traces and their causes, ``drawn`` for the graphs of reports, ``processor`` for another than the model's own."""
+    """What is asked of every model. Raises ``InputError`` for what cannot be asked.
 
-    properties: tuple[str, ...]
-    limits: Limits
-    engines: tuple[str, ...] = ()
+    ``properties`` by name or as objects (none: those that a model is about); ``processor`` another than the model's own;
+    ``cases`` tells the cases of violations apart, ``blame`` looks for what mends them; ``watched`` shows how far searches have come,
+    on a terminal; ``drawn`` keeps the graphs of reports; ``certificates`` is the folder for those of proofs.
+    """
+
+    properties: tuple[Property | str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    engines: tuple[str, ...] = ENGINES
     depth: int | None = None
     processor: str | None = None
     every_case: bool = False
-    told: bool = True
+    cases: bool = True
+    blame: bool = True
     recheck: bool = False
+    watched: bool = False
     drawn: bool = False
     certificates: Path | None = None
 
+    def __post_init__(self) -> None:
+        known_engines(self.engines)
+        known_depth(self.depth)
+        known_processor(self.processor)
 
-class Checked(NamedTuple):
-    """Entries of ``results``, facts about the model, and what went wrong (exit status and message) if something did."""
+    def properties_of(self, model: Model) -> list[Property]:
+        """The properties to check of ``model``. Raises ``InputError`` for an unknown one."""
+        from tlbcheck.library import find_properties
 
-    entries: list[dict[str, Any]]
-    facts: dict[str, Any]
-    error: tuple[int, str] | None = None
+        given = [q for q in self.properties if isinstance(q, Property)]
+        names = [q for q in self.properties if not isinstance(q, Property)]
+        return [*given, *(find_properties(names, model) if names or not given else ())]
 
 
-def check_all(models: Sequence[Model], job: Job, workers: int) -> Iterator[tuple[Model, Checked]]:
-    """What became of each model, in their order, with what it relies on held against what others show."""
+def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expect: bool = False) -> RunResult:
+    """What became of all of ``models``, settled between them."""
+    return RunResult(tuple(check_all(models, job, workers)), expect)
+
+
+def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[ModelResult]:
+    """What became of each model, in their order, with what it relies on held against what others show.
+
+    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name.
+    """
     from tlbcheck.reliance import ranked, settle
 
+    models = each_once(models)
     order = ranked(models)
-    checked: dict[int, Checked] = {}
-    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    checked: dict[int, ModelResult] = {}
+    shown: dict[tuple[str, str], PropertyResult] = {}
     waiting = list(range(len(models)))
-    for i, found in zip(order, _each([models[i] for i in order], job, workers), strict=True):
-        settle(found.entries, shown, (m.name for m in models))
-        shown |= {(e["model"], e["property"]): e for e in found.entries}
-        checked[i] = found
+    for i, alone in zip(order, _each([models[i] for i in order], job, workers), strict=True):
+        checked[i] = replace(alone, results=settle(alone.results, shown, (m.name for m in models)))
+        shown |= {(x.model, x.name): x for x in checked[i]}
         while waiting and waiting[0] in checked:
-            yield models[waiting[0]], checked[waiting.pop(0)]
+            yield checked[waiting.pop(0)]
 
 
-def _each(models: Sequence[Model], job: Job, workers: int) -> Iterator[Checked]:
+def each_once(models: Sequence[Model]) -> list[Model]:
+    """``models`` without repetitions. Raises ``InputError`` if two that are not the same have one name."""
+    kept: dict[str, Model] = {}
+    for m in models:
+        before = kept.setdefault(m.name, m)
+        if before is not m and before.init.place != m.init.place:
+            raise InputError(f"two models are called {m.name}, here and in {before.init.place}", place=m.init.place, hint="rename one, or check them one by one")
+    return list(kept.values())
+
+
+def _each(models: Sequence[Model], job: Job, workers: int) -> Iterator[ModelResult]:
     if len(models) <= 1 or workers == 1:
         yield from (check_one(m, job) for m in models)
         return
     import tlbcheck.engines.run  # noqa: F401 (loaded once, before there are processes)
 
     _INHERITED[:] = [(m, job) for m in models]
-    with ProcessPoolExecutor(min(workers, len(models)), mp_context=multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(_check_number, range(len(models)))
+    with _pool(min(workers, len(models))) as pool:
+        waiting = [pool.submit(_check_number, n) for n in range(len(models))]
+        for n, one in enumerate(waiting):
+            try:
+                yield one.result()
+            except BrokenProcessPool:
+                yield _alone(n)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+
+
+def _alone(n: int) -> ModelResult:
+    """A model that was not done when some process of the pool died: again, so that it is known whether that was its own."""
+    try:
+        with _pool(1) as pool:
+            return pool.submit(_check_number, n).result()
+    except BrokenProcessPool:
+        model, _ = _INHERITED[n]
+        return ModelResult(model.name, model.title, failure=Failure(Status.INTERNAL, f"{model.name}: the process that checked it died; it may have been killed for want of memory"))
 
 
 _INHERITED: list[tuple[Model, Job]] = []
 """What a pool checks: models are inherited by fork, since they cannot be pickled."""
 
 
-def _check_number(n: int) -> Checked:
+def _check_number(n: int) -> ModelResult:
     return check_one(*_INHERITED[n])
 
 
+def check_one(model: Model, job: Job) -> ModelResult:
+    """Check one model; an error of any kind becomes part of the result."""
+    try:
+        return judged(model, job)
+    except InputError as error:
+        failure = Failure(Status.USAGE, _line(str(error)))
+    except InternalError as error:
+        failure = Failure(Status.INTERNAL, _line(str(error)))
+    except RecursionError:
+        failure = Failure(Status.USAGE, f"{model.name}: an expression or procedure is nested too deeply; simplify it")
+    except MemoryError:
+        failure = Failure(Status.INTERNAL, f"{model.name}: out of memory")
+    except Exception as error:
+        failure = Failure(Status.INTERNAL, _line(f"{model.name}: {type(error).__name__}: {error} ({_raised_at(error)})"))
+    return ModelResult(model.name, model.title, failure=failure)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _raised_at(error: Exception) -> str:
+    """The file and line of tlbcheck, or of a model's own code, that an unforeseen error came from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{shown_file(last.filename)}:{last.lineno}"
+
+
 @paused()
-def check_one(model: Model, job: Job) -> Checked:
-    """Check one model; an error becomes part of the result."""
-    from tlbcheck.engines.run import ENGINES, check
-    from tlbcheck.library import find_properties
+def judged(model: Model, job: Job) -> ModelResult:
+    """The verdicts on one model, settled as far as it goes by itself. Raises ``InputError`` and ``InternalError``."""
     from tlbcheck.report.facts import model_facts
-    from tlbcheck.report.result import model_json
+    from tlbcheck.report.result import model_result
+
+    evidence = explored(model, job)
+    result = model_result(evidence, every_case=job.every_case)
+    if job.certificates is not None:
+        result = replace(result, results=tuple(_certified(x, evidence, job.certificates) for x in result))
+    return replace(result, facts=model_facts(evidence, drawn=job.drawn))
+
+
+def explored(model: Model, job: Job) -> ModelEvidence:
+    """What the engines find of one model; the same errors."""
+    from tlbcheck.engines.run import check
 
     if job.processor:
         model = replace(model, profile=job.processor)
     try:
-        result = check(
+        return check(
             model,
-            find_properties(job.properties, model),
-            engines=job.engines or ENGINES,
+            job.properties_of(model),
+            engines=job.engines,
             depth=job.depth,
             limits=job.limits,
             every_case=job.every_case,
-            cases=job.told,
+            cases=job.cases,
             recheck=job.recheck,
-            progress=progress.tracked(model.name),
-            packed_progress=progress.packed(model.name),
-            meanwhile=_blame if job.told else None,
+            progress=progress.tracked(model.name) if job.watched else None,
+            packed_progress=progress.packed(model.name) if job.watched else None,
+            meanwhile=_blame if job.cases and job.blame else None,
             certify=job.certificates is not None,
         )
-        entries = model_json(result, every_case=job.every_case, blame=result.blame)
-        if job.certificates is not None:
-            _certify(result, entries, job.certificates)
-    except InputError as error:
-        return Checked([], {}, (USAGE, " ".join(str(error).split())))
-    except InternalError as error:
-        return Checked([], {}, (INTERNAL, " ".join(str(error).split())))
-    progress.clear()
-    return Checked(entries, model_facts(result, drawn=job.drawn))
+    finally:
+        if job.watched:
+            progress.clear()
 
 
-def _blame(*found: Any) -> Any:
+def _blame(*found: Any) -> Mapping[int, Mapping[str, Any]]:
     """``blame_shown``, loaded when there is something to blame."""
     from tlbcheck.blame import blame_shown
 
     return blame_shown(*found)
 
 
-def _certify(result: ModelResult, entries: list[dict[str, Any]], folder: Path) -> None:
-    """Write the certificates of a model's proofs, and say in its entries where they are: in ``certificate`` the first, in ``certificates`` all."""
+def _certified(x: PropertyResult, evidence: ModelEvidence, folder: Path) -> PropertyResult:
+    """The result with the files written of its proof; a verdict that is no proof has no certificate to ask for."""
     from tlbcheck.certificate.file import write
 
-    for e in entries:
-        if e["verdict"] == "proved" and not e["vacuous"]:
-            e["certificates"] = [str(path) for path in write(folder, result, e["property"])]
-            if e["certificates"]:
-                e["certificate"] = e["certificates"][0]
+    if x.verdict is not Verdict.PROVED or x.vacuous:
+        return x
+    return replace(x, certificates=tuple(str(path) for path in write(folder, evidence, x.name)))

@@ -17,20 +17,20 @@ has a marker for the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.reliance import SHOWN, promise, reliances, settle
-
-if TYPE_CHECKING:
-    from tlbcheck.engines.run import ModelResult, PropertyResult
-    from tlbcheck.system.transition_system import TransitionSystem
+from tlbcheck.options import known_engines
+from tlbcheck.reliance import settle
+from tlbcheck.report.story import render
+from tlbcheck.result import ModelResult, PropertyResult, Standing, Verdict
 
 DEFAULT_ENGINES = ("explicit",)
 """Complete, and quick enough for a test suite; each of its traces is replayed by independent code."""
+_REQUIRES = "requires"
+"""The property that judges calls."""
 
 
 class ModelFailure(AssertionError):
@@ -44,20 +44,23 @@ class ModelFailure(AssertionError):
 
 @dataclass(eq=False)
 class Session:
-    """What was explored so far in this process, and by which engines."""
+    """What was explored so far in this process, by which engines: ``results`` of each model and property by itself, and ``settled``.
+
+    ``drawn``: with the graphs of pages.
+    """
 
     engines: tuple[str, ...] = DEFAULT_ENGINES
+    drawn: bool = False
     models: dict[str, Model] = field(default_factory=dict)
-    results: dict[tuple[Model, Property, tuple[str, ...]], tuple[ModelResult, PropertyResult]] = field(default_factory=dict)
+    results: dict[tuple[Model, Property], ModelResult] = field(default_factory=dict)
+    settled: dict[tuple[Model, Property], ModelResult] = field(default_factory=dict)
 
-    def start(self, engines: Sequence[str] = DEFAULT_ENGINES) -> None:
+    def start(self, engines: Sequence[str] = DEFAULT_ENGINES, *, drawn: bool = False) -> None:
         """Forget everything, and use ``engines`` from here on. Raises ``InputError`` for one that does not exist."""
-        known = ("explicit", "bmc", "pdr")
-        if not engines or any(e not in known for e in engines):
-            raise InputError(f"unknown engine '{', '.join(engines)}'", hint=f"engines are {', '.join(known[:-1])} and {known[-1]}")
-        self.engines = tuple(engines)
+        self.engines, self.drawn = known_engines(engines), drawn
         self.models.clear()
         self.results.clear()
+        self.settled.clear()
 
 
 SESSION = Session()
@@ -68,12 +71,9 @@ def find_model(model: Model | str) -> Model:
     if isinstance(model, Model):
         return model
     if model not in SESSION.models:
-        from tlbcheck.library import find_models
+        from tlbcheck.library import find_model as find_in_library
 
-        found = find_models(model)
-        if len(found) > 1:
-            raise InputError(f"{model} has several models: {', '.join(m.name for m in found)}", hint="name one of them")
-        SESSION.models[model] = found[0]
+        SESSION.models[model] = find_in_library(model)
     return SESSION.models[model]
 
 
@@ -87,32 +87,54 @@ def find_property(name: Property | str) -> Property:
 
 
 def examine(model: Model | str, property: Property | str) -> PropertyResult:
-    """The verdict on one property. Raises ``InputError`` for what is unknown or cannot be checked."""
-    return examine_model(model, property)[1]
+    """The verdict on one property, held against the models that it relies on: these are explored too, once in a session.
 
-
-def examine_model(model: Model | str, property: Property | str) -> tuple[ModelResult, PropertyResult]:
-    """As ``examine``, with all that was found of the model in the same exploration."""
+    Raises ``InputError`` for what is unknown or cannot be checked.
+    """
     wanted, asked = find_model(model), find_property(property)
-    key = (wanted, asked, SESSION.engines)
-    if key not in SESSION.results:
-        _explore(wanted, asked)
-    return SESSION.results[key]
+    return examine_model(wanted, asked)[asked.name]
 
 
-def _explore(model: Model, asked: Property) -> None:
-    """Check ``asked``, and every library property in the same exploration where the model allows it."""
-    from tlbcheck.check import verify
+def examine_model(model: Model | str, property: Property | str) -> ModelResult:
+    """As ``examine``, with the verdicts on all properties that were checked in the same exploration."""
+    wanted, asked = find_model(model), find_property(property)
+    if (wanted, asked) not in SESSION.settled:
+        SESSION.settled[wanted, asked] = _settled(wanted, asked)
+    return SESSION.settled[wanted, asked]
+
+
+def _settled(model: Model, asked: Property) -> ModelResult:
+    alone = _explored(model, asked)
+    relies = alone[asked.name].relies
+    if alone[asked.name].found is not Verdict.PROVED or not relies:
+        return alone
+    results = list(alone.results)
+    if any(r.requires for r in relies) and not any(x.name == _REQUIRES for x in results):
+        results.append(_explored(model, find_property(_REQUIRES))[_REQUIRES])
+    shown = {(r.shown_by, n): examine(r.shown_by, n) for r in relies if not r.differs for n in r.properties}
+    return ModelResult(alone.name, alone.title, settle(results, shown, ()), facts=alone.facts)
+
+
+def _explored(model: Model, asked: Property) -> ModelResult:
+    """Check ``asked``, and every property that the model is about in the same exploration where it allows that."""
+    if (model, asked) in SESSION.results:
+        return SESSION.results[model, asked]
     from tlbcheck.library import find_properties
+    from tlbcheck.session import Job, judged
 
-    others = [q for q in find_properties(None, model) if q is not asked and q.name != asked.name]
+    def check(properties: Sequence[Property]) -> ModelResult:
+        return judged(model, Job(tuple(properties), engines=SESSION.engines, blame=False, drawn=SESSION.drawn))
+
+    together = [asked, *(q for q in find_properties(None, model) if q is not asked and q.name != asked.name)]
     try:
-        found = verify(model, [asked, *others], engines=SESSION.engines)
+        found = check(together)
     except InputError:
         # A property that nobody asked for may need what this model does not say.
-        found = verify(model, [asked], engines=SESSION.engines)
-    for result in found.results:
-        SESSION.results[model, result.property, SESSION.engines] = (found, result)
+        together = [asked]
+        found = check(together)
+    for q in together:
+        SESSION.results[model, q] = found
+    return found
 
 
 def assert_holds(model: Model | str, property: Property | str) -> None:
@@ -124,10 +146,11 @@ def assert_holds(model: Model | str, property: Property | str) -> None:
     story, and ``InputError`` for what is unknown.
     """
     __tracebackhide__ = True
-    found, result = examine_model(model, property)
-    wrong = why_not_held(found.system, result)
+    asked = find_property(property)
+    found = examine_model(model, asked)
+    wrong = why_not_held(found[asked.name])
     if wrong:
-        raise ModelFailure(wrong, found, result.property.name)
+        raise ModelFailure(wrong, found, asked.name)
 
 
 def assert_violated(model: Model | str, property: Property | str, depth: int | None = None, clause: str | None = None) -> None:
@@ -137,68 +160,40 @@ def assert_violated(model: Model | str, property: Property | str, depth: int | N
     ``ModelFailure``, and ``InputError`` for what is unknown.
     """
     __tracebackhide__ = True
-    found, result = examine_model(model, property)
-    wrong = why_not_violated(found.system, result, depth, clause)
+    asked = find_property(property)
+    found = examine_model(model, asked)
+    wrong = why_not_violated(found[asked.name], asked, depth, clause)
     if wrong:
-        raise ModelFailure(wrong, found, result.property.name)
+        raise ModelFailure(wrong, found, asked.name)
 
 
-def why_not_held(system: TransitionSystem, result: PropertyResult) -> str:
+def why_not_held(result: PropertyResult) -> str:
     """Why a property does not count as holding, in full; empty if it does."""
-    name = f"{system.model.name}: {result.property.name}"
-    if result.verdict == "violated":
-        return _story(system, result)
-    if result.verdict != "proved":
+    name = f"{result.model}: {result.name}"
+    if result.verdict is Verdict.VIOLATED:
+        return _story(result)
+    if result.verdict is not Verdict.PROVED:
         return f"{name} is {result.verdict}, not proved{_because(result)}"
-    if result.vacuous and result.property.name not in system.model.vacuous:
+    if result.undecided:
         return f"{name} is vacuous: what it speaks of never happens in this model"
-    entry = _standing(system.model, result.property)
-    if entry["verdict"] != "proved":
-        return f"{name} is {entry['verdict']}, not proved ({entry['reason']})"
-    left = [f"{promise(r)}: {r['why']}" for r in entry["relies"] if r["status"] != SHOWN]
+    left = [f"{r.promise}: {r.why}" for r in result.relies if r.standing is not Standing.SHOWN]
     return f"{name} is proved only as far as it relies on what is not shown: {'; '.join(left)}" if left else ""
 
 
-def _standing(model: Model, asked: Property) -> dict[str, Any]:
-    """What JSON says of a verdict's standing, held against the models that it relies on: these are explored too, once in a session."""
-    relies = reliances(model)
-    entries = [_standing_alone(model, asked, relies)]
-    if any(r["requires"] for r in relies) and asked.name != "requires":
-        entries.append(_standing_alone(model, find_property("requires"), relies))
-    settled = {(r["shown_by"], n): _standing(find_model(r["shown_by"]), find_property(n)) for r in relies if not r["differs"] for n in r["properties"]}
-    settle(entries, settled, ())
-    return entries[0]
-
-
-def _standing_alone(model: Model, asked: Property, relies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    result = examine(model, asked)
-    return {
-        "property": asked.name,
-        "verdict": result.verdict,
-        "vacuous": result.vacuous,
-        "vacuous_declared": asked.name in model.vacuous,
-        "vacuity_checked": result.looked,
-        "scope": {"profile": model.profile},
-        "assumptions": [],
-        "reason": result.reason,
-        "relies": [dict(r) for r in relies],
-    }
-
-
-def why_not_violated(system: TransitionSystem, result: PropertyResult, depth: int | None = None, clause: str | None = None) -> str:
-    """Why a property does not count as violated in this way; empty if it does."""
-    name = f"{system.model.name}: {result.property.name}"
-    if clause is not None and clause not in result.property.clauses:
-        raise InputError(f"property {result.property.name} has no clause '{clause}'", hint=f"it has: {', '.join(result.property.clauses)}")
-    if result.verdict != "violated":
+def why_not_violated(result: PropertyResult, asked: Property, depth: int | None = None, clause: str | None = None) -> str:
+    """Why a property does not count as violated in this way; empty if it does. Raises ``InputError`` for a clause that it does not have."""
+    name = f"{result.model}: {result.name}"
+    if clause is not None and clause not in asked.clauses:
+        raise InputError(f"property {asked.name} has no clause '{clause}'", hint=f"it has: {', '.join(asked.clauses)}")
+    if result.verdict is not Verdict.VIOLATED:
         return f"{name} is {result.verdict}, not violated{_because(result)}"
-    found = [v for v in result.violations if clause in (None, v.clause)]
-    if not found:
-        return f"{name} is violated, but not its clause {clause}\n\n{_story(system, result)}"
-    shortest = min(v.depth for v in found)
+    depths = {c: n for c, n in result.depths.items() if clause in (None, c)}
+    if not depths:
+        return f"{name} is violated, but not its clause {clause}\n\n{_story(result)}"
+    shortest = min(depths.values())
     if depth is not None and shortest != depth:
         what = name if clause is None else f"{name} ({clause})"
-        return f"{what} is violated after {shortest} steps, not {depth}\n\n{_story(system, result)}"
+        return f"{what} is violated after {shortest} steps, not {depth}\n\n{_story(result)}"
     return ""
 
 
@@ -206,8 +201,8 @@ def _because(result: PropertyResult) -> str:
     return f" ({result.reason})" if result.reason else ""
 
 
-def _story(system: TransitionSystem, result: PropertyResult) -> str:
-    """The trace of the shortest violation."""
-    from tlbcheck.report.story import tell
-
-    return tell(system, next(v for v in result.violations if v.trace is not None))
+def _story(result: PropertyResult) -> str:
+    """The shortest violation, step by step; by the reference interpreter, in its own words."""
+    if not result.violations:
+        return "\n".join([f"{result.model}: {result.name} is violated", *(line for a in result.engines.values() for line in a.run)])
+    return render(result.model, result.name, result.violations[0].told)

@@ -19,11 +19,12 @@ from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.invariant import Invariant
 from tlbcheck.engines.pdr import Pdr, Relation
 from tlbcheck.engines.proof import unbounded
-from tlbcheck.engines.run import EngineChild, Limits, check, confirm
+from tlbcheck.engines.run import EngineChild, check, confirm
 from tlbcheck.engines.trace import EngineResult
 from tlbcheck.errors import InternalError
 from tlbcheck.library import find_models, find_properties, properties
 from tlbcheck.machine import x86
+from tlbcheck.options import Limits
 from tlbcheck.system.equal_bits import EqualBits, lowest
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
@@ -270,7 +271,7 @@ def test_a_solver_that_runs_out_of_time_decides_nothing() -> None:
     result = check(model, find_properties(["no-fault"], model), engines=("pdr",), limits=Limits(seconds=0.02))
     (r,) = result.results
     assert r.verdict == "unknown"
-    assert "did not finish" in r.engines["pdr"]["reason"]
+    assert "did not finish" in r.engines["pdr"].reason
     assert not children()
 
 
@@ -279,7 +280,7 @@ def test_a_solver_that_runs_out_of_memory_decides_nothing() -> None:
     result = check(model, find_properties(["missing-flush"], model), engines=("pdr",), limits=Limits(memory=1 << 20))
     (r,) = result.results
     assert r.verdict == "unknown"
-    assert r.engines["pdr"]["reason"]
+    assert r.engines["pdr"].reason
     assert not children()
 
 

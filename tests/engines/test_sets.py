@@ -20,12 +20,13 @@ from tlbcheck.engines import packed_search, packed_tables, sets
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.full import explore_full
 from tlbcheck.engines.ground import Component, Ground, Row, Start, after, enabled, ground
-from tlbcheck.engines.run import Limits, ModelResult, check
+from tlbcheck.engines.run import ModelEvidence, check
 from tlbcheck.engines.sets import Sets
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.model import Model
 from tlbcheck.library import find_models, find_properties, models_in, properties, properties_in, split_name
+from tlbcheck.options import Limits
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 
@@ -39,7 +40,7 @@ def cr3race(variant: str = "flushed", numbers: str = "") -> Model:
     return models_in(BENCH / "models")[base].with_numbers(given_numbers).variant(variant)
 
 
-def by_sets(model: Model) -> ModelResult:
+def by_sets(model: Model) -> ModelEvidence:
     return check(model, NO_FOREIGN, engines=("sets",), certify=True)
 
 

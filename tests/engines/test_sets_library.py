@@ -25,7 +25,7 @@ def agreed(model: Model, names: list[str], engines: tuple[str, ...]) -> int:
     decided = [p for p in result.results if p.verdict != "not-applicable" and not p.property.liveness]
     assert decided
     for p in decided:
-        said = {e: (s["verdict"], s["depth"]) for e, s in p.engines.items()}
+        said = {e: (a.verdict, a.depth) for e, a in p.engines.items()}
         assert set(said) == {"explicit", *engines}
         assert len(set(said.values())) == 1 and p.verdict in ("proved", "violated"), (p.property.name, said)
     states = {r.states for r in result.literal if r.complete}

@@ -28,7 +28,9 @@ from tlbcheck.lang.program import Clause, Do, Procedure, Statement, While, Write
 from tlbcheck.lang.types import U64, IntType, enum_type
 from tlbcheck.library import find_models, properties
 from tlbcheck.report import reread
-from tlbcheck.report.result import model_json
+from tlbcheck.report.result import model_result
+from tlbcheck.report.schema import run_json
+from tlbcheck.result import RunResult
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Condition, Sufficiency, represented
@@ -59,7 +61,7 @@ def test_more_entries_are_tracked_where_one_is_not_enough(model: Model, q: Prope
     for chosen, verdict in ((model, "proved"), (model.variant("faulty"), "violated")):
         result = check(chosen, [q], recheck=True)
         assert result[q.name].verdict == verdict
-        scope = model_json(result)[0]["scope"]
+        scope = model_result(result).results[0].scope.parts
         assert scope["representation"] == representation
         assert scope["why"].startswith(f"{fails} fails: ")
         assert [c.name for c in result.decided.conditions if not c.holds] == [fails]
@@ -75,7 +77,7 @@ def test_more_entries_are_tracked_where_one_is_not_enough(model: Model, q: Prope
 @pytest.mark.parametrize(("model", "q"), [(m, q) for m, q, *_ in EXAMPLES])
 def test_a_result_of_theirs_replays_from_its_file(monkeypatch: pytest.MonkeyPatch, model: Model, q: Property) -> None:
     faulty = model.variant("faulty")
-    document = json.loads(json.dumps({"command": "verify", "results": model_json(check(faulty, [q]))}))
+    document = json.loads(json.dumps(run_json(RunResult((model_result(check(faulty, [q])),)))))
     monkeypatch.setattr(reread, "find_models", lambda *_: [faulty])
     monkeypatch.setattr(reread, "find_properties", lambda *_: [q])
     assert [(name, prop) for name, prop, _ in reread.replay_document(document, Path("result.json"))] == [(faulty.name, q.name)]

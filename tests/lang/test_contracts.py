@@ -17,13 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from tlbcheck import Contract, InputError, Model, Procedure, most_general_caller
-from tlbcheck.check import verify
+from tlbcheck.check import explore, verify
 from tlbcheck.cli import cli
-from tlbcheck.engines.run import Limits, ModelResult
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.lang.model import Property
 from tlbcheck.library import find_models, find_properties, load_file
-from tlbcheck.reliance import BROKEN, OPEN, SHOWN, assumption, ranked, reliances, settle
-from tlbcheck.report.result import model_json
+from tlbcheck.options import Limits
+from tlbcheck.reliance import ranked, reliances, settle
+from tlbcheck.report.result import model_result
+from tlbcheck.result import PropertyResult, Reliance, Scope, Standing, Vacuity, Verdict
 from tlbcheck.testing import SESSION, ModelFailure, assert_holds
 
 PAGER = '''
@@ -255,11 +257,11 @@ def module(home: Path) -> Any:
 
 
 @cache
-def checked(name: str, engines: tuple[str, ...] = ("explicit", "bmc", "pdr")) -> ModelResult:
-    return verify(name, engines=engines)
+def checked(name: str, engines: tuple[str, ...] = ("explicit", "bmc", "pdr")) -> ModelEvidence:
+    return explore(name, engines=engines)
 
 
-def verdicts(result: ModelResult) -> dict[str, str]:
+def verdicts(result: ModelEvidence) -> dict[str, str]:
     return {r.property.name: r.verdict for r in result.results}
 
 
@@ -268,10 +270,10 @@ def verdicts(result: ModelResult) -> dict[str, str]:
 
 def test_a_call_that_breaks_a_precondition_is_a_violation_at_the_call(project: Path) -> None:
     """The closed model: every engine, replay and the interpreter's own search agree; the trace names the call."""
-    result = verify("pager/closed@not-broken", recheck=True)
+    result = explore("pager/closed@not-broken", recheck=True)
     assert verdicts(result) == {"fresh-use": "violated", "requires": "violated"}
-    assert {e: x["verdict"] for e, x in result["requires"].engines.items()} == dict.fromkeys(("explicit", "bmc", "pdr", "recheck"), "violated")
-    violation = next(e for e in model_json(result) if e["property"] == "requires")["violations"][0]
+    assert {e: x.verdict for e, x in result["requires"].engines.items()} == dict.fromkeys(("explicit", "bmc", "pdr", "recheck"), "violated")
+    violation = model_result(result)["requires"].violations[0].told
     line = 1 + PAGER.splitlines().index("        install(choose(Frame))")
     assert violation["call"] == {"file": "models/pager.py", "line": line, "column": 9, "text": "pager() calls install(), which requires not present.get()"}
     assert violation["summary"].endswith(f"pager() calls install(), which requires not present.get() (models/pager.py:{line})")
@@ -280,18 +282,18 @@ def test_a_call_that_breaks_a_precondition_is_a_violation_at_the_call(project: P
 @pytest.mark.parametrize("engines", [("explicit", "bmc", "pdr"), ("full",)], ids="+".join)
 def test_calls_that_keep_to_it_are_proved(engines: tuple[str, ...]) -> None:
     assert verdicts(checked("pager/closed", engines)) == {"fresh-use": "proved", "requires": "proved"}
-    assert verdicts(verify("pager/closed@not-broken", engines=engines)) == {"fresh-use": "violated", "requires": "violated"}
+    assert verdicts(explore("pager/closed@not-broken", engines=engines)) == {"fresh-use": "violated", "requires": "violated"}
 
 
 def test_a_precondition_is_no_step(project: Path) -> None:
     """The same model without it has the same states and the same shortest runs."""
     home = module(project)
-    with_it = verify("pager/closed@not-broken", ["fresh-use"], engines=("explicit",))
+    with_it = explore("pager/closed@not-broken", ["fresh-use"], engines=("explicit",))
     bare = Procedure(home.install.name, home.install.parameters, home.install.place, lambda: home.install.body, None, "install")
     model = find_models("pager/closed@not-broken")[0]
-    without = verify(replace(model, procedures={home.install: bare}), ["fresh-use"], engines=("explicit",))
+    without = explore(replace(model, procedures={home.install: bare}), ["fresh-use"], engines=("explicit",))
     # What takes the place of a procedure is called under the same contract.
-    assert verdicts(verify(replace(model, procedures={home.install: bare}), ["requires"], engines=("explicit",))) == {"requires": "violated"}
+    assert verdicts(explore(replace(model, procedures={home.install: bare}), ["requires"], engines=("explicit",))) == {"requires": "violated"}
     assert with_it.explicit is not None and without.explicit is not None
     assert (with_it.explicit.states, with_it["fresh-use"].violations[0].depth) == (without.explicit.states, without["fresh-use"].violations[0].depth)
 
@@ -341,7 +343,7 @@ def test_preconditions_read_arrays_other_cpus_and_what_is_computed(tmp_path: Pat
     for n, call in enumerate(("w, False", "w, True", "w, table.at(other(w)).get() == 1 and mine.at(1).get()")):
         file = tmp_path / f"reads{n}.py"
         file.write_text(textwrap.dedent(source).replace("CALL", call))
-        result = verify(find_models(str(file))[0], ["requires"], engines=("explicit", "bmc"), recheck=True, depth=6)
+        result = explore(find_models(str(file))[0], ["requires"], engines=("explicit", "bmc"), recheck=True, depth=6)
         found.append(result["requires"].verdict)
     # The third call was checked in a step before: CPU 1 may have changed its copy since.
     assert found == ["proved", "violated", "violated"]
@@ -352,22 +354,22 @@ def test_preconditions_read_arrays_other_cpus_and_what_is_computed(tmp_path: Pat
 
 def test_the_most_general_caller_calls_wherever_it_may(project: Path) -> None:
     """The open model: proved for every caller that keeps to what is required, and said so; not for callers that need not."""
-    result = verify("pager/opened", recheck=True)
+    result = explore("pager/opened", recheck=True)
     assert result["fresh-use"].verdict == "proved"
     assert not result["fresh-use"].vacuous
     assert result["requires"].verdict == "not-applicable"  # nobody else calls anything that requires something
-    entry = model_json(result)[0]
-    assert "the most general caller calls install() with any arguments, where what it requires holds: not present.get()" in entry["assumptions"]
+    entry = model_result(result).results[0]
+    assert "the most general caller calls install() with any arguments, where what it requires holds: not present.get()" in entry.assumptions
     home = module(project)
     unbound = most_general_caller(Procedure("install", home.install.parameters, home.install.place, lambda: home.install.body, None, "install"))
-    assert verify(replace(home.opened, procedures={home.any_install: unbound}), ["fresh-use"])["fresh-use"].verdict == "violated"
+    assert explore(replace(home.opened, procedures={home.any_install: unbound}), ["fresh-use"])["fresh-use"].verdict == "violated"
 
 
 def test_its_choices_are_told(project: Path) -> None:
     """A trace names the arguments that the caller chose."""
     home = module(project)
-    result = verify(replace(home.opened, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: True}), ["fresh-use"])
-    steps = model_json(result)[0]["violations"][0]["steps"]
+    result = explore(replace(home.opened, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: True}), ["fresh-use"])
+    steps = model_result(result).results[0].violations[0].told["steps"]
     assert [s["choices"]["to"] for s in steps if "to" in s["choices"]] in (["old"], ["new"])
 
 
@@ -377,7 +379,7 @@ def test_a_precondition_that_nothing_meets_is_vacuous(project: Path, engines: tu
     file = project / "never.py"
     file.write_text(PAGER.replace("requires(not present.get())", "requires(not present.get())\n    requires(present.get())").replace("pager/", "never/"))
     model = next(m for m in find_models(str(file)) if m.name == "never/opened")
-    result = verify(model, ["fresh-use"], engines=engines)
+    result = explore(model, ["fresh-use"], engines=engines)
     assert (result["fresh-use"].verdict, result["fresh-use"].vacuous) == ("proved", True)
     assert "nothing satisfies what install() requires" in result["fresh-use"].reason
 
@@ -410,9 +412,9 @@ def test_words_are_called_with_the_values_that_are_given(tmp_path: Path) -> None
     """
     (tmp_path / "words.py").write_text(textwrap.dedent(source))
     found = load_file(tmp_path / "words.py")
-    result = verify(found.m, list(found.SEEN.values()))
+    result = explore(found.m, list(found.SEEN.values()))
     assert verdicts(result) == {"never-3": "violated", "never-4": "proved", "never-7": "proved", f"never-{1 << 63:x}": "violated"}
-    assert "with value one of 3 values, twice one of 1 values" in model_json(result)[0]["assumptions"][-1]
+    assert "with value one of 3 values, twice one of 1 values" in model_result(result).results[0].assumptions[-1]
 
 
 # -- errors: one line, with the place
@@ -480,7 +482,7 @@ def test_mistakes_are_one_line_with_a_place(tmp_path: Path, changes: dict[str, s
     file.write_text(text)
     with pytest.raises(InputError) as caught:
         model = find_models(str(file))[0]
-        verify(model, find_properties(["no-fault"], model), engines=("explicit",))
+        explore(model, find_properties(["no-fault"], model), engines=("explicit",))
     said = str(caught.value).replace(f"{file}:", "")
     assert said[: len(message)] == message if message.endswith(": ") else said == message
 
@@ -490,23 +492,24 @@ def test_mistakes_are_one_line_with_a_place(tmp_path: Path, changes: dict[str, s
 
 def test_alone_a_reliance_is_said_to_be_open() -> None:
     """One model by itself: proved, with what it relies on, that this was not checked, and how to."""
-    entry = next(e for e in model_json(checked("pager/a-relying")) if e["property"] == "fresh-use")
-    assert entry["verdict"] == "proved"
-    assert entry["reason"].startswith("relies on install() (not checked in this run); ")
+    entry = verify("pager/a-relying", ["fresh-use", "requires"])["fresh-use"]
+    assert entry.verdict is Verdict.PROVED
+    assert entry.reason.startswith("relies on install() (not checked in this run); ")
     command = "tlbcheck verify pager/opened pager/a-relying"
-    assert f"install() keeps fresh-use, which pager/opened is to show: not checked in this run (pager/opened was not checked for fresh-use): {command}" in entry["assumptions"]
-    [reliance] = entry["relies"]
-    assert reliance == {
-        "procedure": "install",
-        "shown_as": "install",
-        "properties": ["fresh-use"],
-        "requires": ["not present.get()"],
-        "shown_by": "pager/opened",
-        "status": OPEN,
-        "differs": [],
-        "why": "pager/opened was not checked for fresh-use",
-        "check": command,
-    }
+    assert f"install() keeps fresh-use, which pager/opened is to show: not checked in this run (pager/opened was not checked for fresh-use): {command}" in entry.assumptions
+    assert entry.relies == (
+        Reliance(
+            procedure="install",
+            shown_as="install",
+            properties=("fresh-use",),
+            requires=("not present.get()",),
+            shown_by="pager/opened",
+            differs=(),
+            check=command,
+            standing=Standing.OPEN,
+            why="pager/opened was not checked for fresh-use",
+        ),
+    )
 
 
 def run(*args: str) -> tuple[int, dict[tuple[str, str], dict[str, Any]], list[str]]:
@@ -521,7 +524,7 @@ def test_in_one_run_it_is_checked_whatever_the_order() -> None:
     status, entries, order = run("pager/a-relying", "pager/opened", "-p", "fresh-use", "-p", "requires")
     assert order == ["pager/a-relying", "pager/opened"]
     assert entries["pager/a-relying", "fresh-use"]["verdict"] == "proved"
-    assert entries["pager/a-relying", "fresh-use"]["relies"][0]["status"] == SHOWN
+    assert entries["pager/a-relying", "fresh-use"]["relies"][0]["status"] == Standing.SHOWN
     assert entries["pager/a-relying", "fresh-use"]["reason"].startswith("all ")
     assert "install() keeps fresh-use: shown by pager/opened in this run" in entries["pager/a-relying", "fresh-use"]["assumptions"]
     assert status == 3  # requires does not apply to the open model, which is undecided
@@ -548,65 +551,70 @@ def test_what_rests_on_a_broken_promise_is_not_proved(project: Path) -> None:
         (project / "property.kept").rename(project / "properties" / "pager.py")
     assert entries["broken/opened", "fresh-use"]["verdict"] == "violated"
     relying = entries["broken/a-relying", "fresh-use"]
-    assert (relying["verdict"], relying["relies"][0]["status"]) == ("unknown", BROKEN)
+    assert (relying["verdict"], relying["relies"][0]["status"]) == ("unknown", Standing.BROKEN)
     assert relying["reason"].startswith("broken/opened does not show fresh-use of install()")
     assert status == 1
-    assert (alone, single["broken/a-relying", "fresh-use"]["verdict"], single["broken/a-relying", "fresh-use"]["relies"][0]["status"]) == (0, "proved", OPEN)
+    assert (alone, single["broken/a-relying", "fresh-use"]["verdict"], single["broken/a-relying", "fresh-use"]["relies"][0]["status"]) == (0, "proved", Standing.OPEN)
 
 
-def entry(model: str, name: str, verdict: str, **more: Any) -> dict[str, Any]:
-    return {"model": model, "property": name, "verdict": verdict, "vacuous": False, "reason": "", "relies": [], "assumptions": [], **more}
+def entry(model: str, name: str, verdict: Verdict = Verdict.PROVED, **more: Any) -> PropertyResult:
+    return PropertyResult(model=model, name=name, found=verdict, **more)
 
 
-def relying_on(requires: list[str]) -> dict[str, Any]:
-    return {"procedure": "f", "shown_as": "f", "properties": ["p"], "requires": requires, "shown_by": "b", "status": OPEN, "differs": [], "why": "", "check": "tlbcheck verify b a"}
+def relying_on(*requires: str, standing: Standing = Standing.OPEN) -> Reliance:
+    return Reliance("f", "f", ("p",), requires, "b", (), "tlbcheck verify b a", standing)
+
+
+VACUOUS = Vacuity(vacuous=True)
 
 
 @pytest.mark.parametrize(
     ("shown", "verdict", "status"),
     [
-        ([entry("b", "p", "proved")], "proved", SHOWN),
-        ([entry("b", "p", "proved", vacuous=True)], "unknown", BROKEN),
-        ([entry("b", "p", "bounded")], "unknown", BROKEN),
-        ([entry("b", "p", "not-applicable")], "unknown", BROKEN),
-        ([entry("b", "q", "proved")], "proved", OPEN),
-        ([], "unknown", BROKEN),
-        ([entry("b", "p", "proved", vacuity_checked=False)], "proved", OPEN),
-        ([entry("b", "p", "proved", relies=[relying_on([])])], "proved", OPEN),
-        ([entry("b", "p", "proved", relies=[{**relying_on([]), "status": SHOWN}])], "proved", SHOWN),
-        ([entry("b", "p", "proved", scope={"profile": "amd"})], "unknown", BROKEN),
+        ([entry("b", "p")], Verdict.PROVED, Standing.SHOWN),
+        ([entry("b", "p", vacuity=VACUOUS)], Verdict.UNKNOWN, Standing.BROKEN),
+        ([entry("b", "p", Verdict.BOUNDED)], Verdict.UNKNOWN, Standing.BROKEN),
+        ([entry("b", "p", Verdict.NOT_APPLICABLE)], Verdict.UNKNOWN, Standing.BROKEN),
+        ([entry("b", "q")], Verdict.PROVED, Standing.OPEN),
+        ([], Verdict.UNKNOWN, Standing.BROKEN),
+        ([entry("b", "p", vacuity=Vacuity(looked=False))], Verdict.PROVED, Standing.OPEN),
+        ([entry("b", "p", relies=(relying_on(),))], Verdict.PROVED, Standing.OPEN),
+        ([entry("b", "p", relies=(relying_on(standing=Standing.SHOWN),))], Verdict.PROVED, Standing.SHOWN),
+        ([entry("b", "p", scope=Scope({"profile": "amd"}))], Verdict.UNKNOWN, Standing.BROKEN),
     ],
     ids=["proved", "vacuous", "bounded", "not applicable", "not asked", "in error", "perhaps vacuous", "relies on what is open", "relies on what is shown", "of another processor"],
 )
-def test_only_a_proof_shows_a_promise(shown: list[dict[str, Any]], verdict: str, status: str) -> None:
-    mine = entry("a", "s", "proved", relies=[relying_on([])])
-    settle([mine], {(e["model"], e["property"]): e for e in shown}, ["a", "b"])
-    assert (mine["verdict"], mine["relies"][0]["status"]) == (verdict, status)
+def test_only_a_proof_shows_a_promise(shown: list[PropertyResult], verdict: Verdict, status: Standing) -> None:
+    [mine] = settle([entry("a", "s", relies=(relying_on(),))], {(e.model, e.name): e for e in shown}, ["a", "b"])
+    assert (mine.verdict, mine.relies[0].standing) == (verdict, status)
 
 
 def test_a_promise_needs_its_precondition() -> None:
     """Where the relying model's own calls break a precondition, the promise is worth nothing; where that was not asked, it is open."""
-    shown = {("b", "p"): entry("b", "p", "proved")}
-    for own, verdict, status in ((None, "proved", OPEN), ("proved", "proved", SHOWN), ("violated", "unknown", BROKEN)):
-        mine = entry("a", "s", "proved", relies=[relying_on(["x"])])
-        settle([mine, *([entry("a", "requires", own, relies=[relying_on(["x"])])] if own else [])], shown, ["a", "b"])
-        assert (mine["verdict"], mine["relies"][0]["status"]) == (verdict, status)
+    shown = {("b", "p"): entry("b", "p")}
+    relies = (relying_on("x"),)
+    for own, verdict, status in (
+        (None, Verdict.PROVED, Standing.OPEN),
+        (Verdict.PROVED, Verdict.PROVED, Standing.SHOWN),
+        (Verdict.VIOLATED, Verdict.UNKNOWN, Standing.BROKEN),
+    ):
+        mine, *_ = settle([entry("a", "s", relies=relies), *([entry("a", "requires", own, relies=relies)] if own else [])], shown, ["a", "b"])
+        assert (mine.verdict, mine.relies[0].standing) == (verdict, status)
 
 
-@pytest.mark.parametrize(("declared", "verdict"), [(False, "unknown"), (True, "proved")], ids=["not declared", "declared"])
-def test_calls_that_are_never_reached_break_nothing_and_are_said(declared: bool, verdict: str) -> None:
-    mine, calls = entry("a", "s", "proved", relies=[relying_on(["x"])]), entry("a", "requires", "proved", vacuous=True, vacuous_declared=declared, relies=[relying_on(["x"])])
-    settle([mine, calls], {("b", "p"): entry("b", "p", "proved")}, ["a", "b"])
-    assert (mine["verdict"], "no call that has to meet what f() requires is reached" in mine["reason"], "breaks" in mine["reason"]) == (verdict, not declared, False)
+@pytest.mark.parametrize(("declared", "verdict"), [(False, Verdict.UNKNOWN), (True, Verdict.PROVED)], ids=["not declared", "declared"])
+def test_calls_that_are_never_reached_break_nothing_and_are_said(declared: bool, verdict: Verdict) -> None:
+    calls = entry("a", "requires", vacuity=Vacuity(vacuous=True, declared=declared), relies=(relying_on("x"),))
+    mine, _ = settle([entry("a", "s", relies=(relying_on("x"),)), calls], {("b", "p"): entry("b", "p")}, ["a", "b"])
+    assert (mine.verdict, "no call that has to meet what f() requires is reached" in mine.reason, "breaks" in mine.reason) == (verdict, not declared, False)
 
 
 def test_settling_again_says_what_is_the_case_then() -> None:
     """First alone, then with what was shown: no line of the first time stays."""
-    mine = entry("a", "s", "proved", relies=[relying_on([])], reason="all states", assumptions=["others", assumption(relying_on([]))])
-    settle([mine], {}, ())
-    assert mine["reason"] == "relies on f() (not checked in this run); all states"
-    settle([mine], {("b", "p"): entry("b", "p", "proved")}, ["a", "b"])
-    assert (mine["reason"], mine["assumptions"]) == ("all states", ["others", "f() keeps p: shown by b in this run"])
+    alone = settle([entry("a", "s", relies=(relying_on(),), how="all states", premises=("others",))], {}, ())
+    assert alone[0].reason == "relies on f() (not checked in this run); all states"
+    [mine] = settle(alone, {("b", "p"): entry("b", "p")}, ["a", "b"])
+    assert (mine.reason, mine.assumptions) == ("all states", ("others", "f() keeps p: shown by b in this run"))
 
 
 # -- what is shown is what is relied on
@@ -626,33 +634,33 @@ def test_another_model_s_flags_and_procedures_show_nothing(variant: str, why: st
     for names in ((name, "pager/deep-opened"), (name,)):
         _, entries, _ = run(*names, "-p", "fresh-use")
         mine = entries[name, "fresh-use"]
-        assert (mine["verdict"], mine["relies"][0]["status"]) == ("unknown", BROKEN)
+        assert (mine["verdict"], mine["relies"][0]["status"]) == ("unknown", Standing.BROKEN)
         assert mine["reason"].startswith(f"{why}; a model with the same ")
         assert any(a.startswith(f"move() keeps fresh-use: not shown: {why}") for a in mine["assumptions"])
     _, entries, _ = run("pager/deep-relying", "pager/deep-opened", "-p", "fresh-use")
-    assert (entries["pager/deep-relying", "fresh-use"]["verdict"], entries["pager/deep-relying", "fresh-use"]["relies"][0]["status"]) == ("proved", SHOWN)
+    assert (entries["pager/deep-relying", "fresh-use"]["verdict"], entries["pager/deep-relying", "fresh-use"]["relies"][0]["status"]) == ("proved", Standing.SHOWN)
 
 
 def test_what_the_procedure_does_not_read_makes_no_difference(project: Path) -> None:
     """A flag of the callers, and a procedure that only they call, may be as they like."""
     home = module(project)
     changed = replace(home.relying, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: True}, procedures={home.remove: home.keep})
-    assert [r["differs"] for r in reliances(changed)] == [[]]
+    assert [r.differs for r in reliances(changed)] == [()]
 
 
 def test_a_version_that_is_shown_in_the_procedure_s_place_is_named(project: Path) -> None:
     """As Xen's switch is; but one that asks more of its callers than is judged shows nothing, nor does another than the relying model's own."""
     home = module(project)
 
-    def relied(shown_by: str, **changes: Any) -> dict[str, Any]:
+    def relied(shown_by: str, **changes: Any) -> Reliance:
         [found] = reliances(replace(home.deep_relying, contracts=(Contract(home.move, home.moved, shown_by),), **changes))
         return found
 
-    assert (relied("pager/deep-other")["shown_as"], relied("pager/deep-other")["status"]) == ("move_at_once", OPEN)
-    assert assumption(relied("pager/deep-other")).startswith("move() as move_at_once() keeps fresh-use, which pager/deep-other is to show")
-    assert relied("pager/deep-strict")["why"].startswith("pager/deep-strict takes for granted that callers of move_present() keep to present.get()")
+    assert (relied("pager/deep-other").shown_as, relied("pager/deep-other").standing) == ("move_at_once", Standing.OPEN)
+    assert relied("pager/deep-other").assumption.startswith("move() as move_at_once() keeps fresh-use, which pager/deep-other is to show")
+    assert relied("pager/deep-strict").why.startswith("pager/deep-strict takes for granted that callers of move_present() keep to present.get()")
     direct = relied("pager/deep-opened", procedures={home.move: home.move_at_once}, task=home.mover_of_both)
-    assert direct["why"].startswith("move() is move() in pager/deep-opened and move_at_once() in pager/deep-relying")
+    assert direct.why.startswith("move() is move() in pager/deep-opened and move_at_once() in pager/deep-relying")
 
 
 def test_a_promise_that_rests_on_another_is_shown_with_it() -> None:
@@ -660,30 +668,30 @@ def test_a_promise_that_rests_on_another_is_shown_with_it() -> None:
     command = "tlbcheck verify pager/deep-drop pager/deep-mid pager/deep-top"
     _, entries, _ = run("pager/deep-top", "pager/deep-mid", "-p", "fresh-use")
     [top] = entries["pager/deep-top", "fresh-use"]["relies"]
-    assert (top["status"], top["why"], top["check"]) == (OPEN, "pager/deep-mid relies itself on what is open", command)
+    assert (top["status"], top["why"], top["check"]) == (Standing.OPEN, "pager/deep-mid relies itself on what is open", command)
     _, entries, _ = run("pager/deep-top", "pager/deep-mid", "pager/deep-drop", "-p", "fresh-use")
-    assert [entries[f"pager/deep-{n}", "fresh-use"]["relies"][0]["status"] for n in ("top", "mid")] == [SHOWN, SHOWN]
+    assert [entries[f"pager/deep-{n}", "fresh-use"]["relies"][0]["status"] for n in ("top", "mid")] == [Standing.SHOWN, Standing.SHOWN]
     _, entries, _ = run("pager/deep-top", "-p", "fresh-use", "--processor", "intel")
     assert entries["pager/deep-top", "fresh-use"]["relies"][0]["check"] == f"{command} --processor intel"
 
 
 def test_a_proof_without_enumeration_does_not_say_that_there_is_something_to_prove(project: Path) -> None:
     """Engine pdr alone cannot tell whether the trigger ever occurs, says so, and shows no promise."""
-    alone = verify("pager/opened", ["fresh-use"], engines=("pdr",))
+    alone = explore("pager/opened", ["fresh-use"], engines=("pdr",))
     assert (alone["fresh-use"].verdict, alone["fresh-use"].looked) == ("proved", False)
-    [told] = model_json(alone)
-    assert (told["vacuity_checked"], told["reason"].endswith("; whether its trigger occurs was not looked at")) == (False, True)
-    both = model_json(verify("pager/opened", ["fresh-use"], engines=("explicit", "pdr")))[0]
-    assert (both["vacuity_checked"], "not looked at" in both["reason"]) == (True, False)
-    literal = model_json(verify("pager/opened", ["fresh-use"], engines=("pdr", "full")))[0]
-    assert (literal["vacuity_checked"], "not looked at" in literal["reason"]) == (True, False)
+    [told] = model_result(alone)
+    assert (told.vacuity.looked, told.reason.endswith("; whether its trigger occurs was not looked at")) == (False, True)
+    both = verify("pager/opened", ["fresh-use"], engines=("explicit", "pdr"))["fresh-use"]
+    assert (both.vacuity.looked, "not looked at" in both.reason) == (True, False)
+    literal = verify("pager/opened", ["fresh-use"], engines=("pdr", "full"))["fresh-use"]
+    assert (literal.vacuity.looked, "not looked at" in literal.reason) == (True, False)
 
 
 @pytest.mark.parametrize(("states", "looked"), [(1, False), (12, True)])
 def test_a_search_that_was_cut_off_counts_for_what_it_has_seen(states: int, looked: bool) -> None:
     """The invariant is found all the same; one state shows no use of the page, nearly all of them do (limits count control states)."""
-    found = verify("pager/deep-opened", ["fresh-use"], engines=("explicit", "pdr"), limits=Limits(states=states))["fresh-use"]
-    assert (found.verdict, found.engines["explicit"]["verdict"], found.looked) == ("proved", "unknown", looked)
+    found = explore("pager/deep-opened", ["fresh-use"], engines=("explicit", "pdr"), limits=Limits(states=states))["fresh-use"]
+    assert (found.verdict, found.engines["explicit"].verdict, found.looked) == ("proved", "unknown", looked)
 
 
 # -- where it is said
@@ -727,6 +735,7 @@ def test_an_assertion_rests_on_what_is_shown(project: Path) -> None:
         broken = replace(home.deep_drop, flags={home.NOT_BROKEN: False, home.NOT_FLUSHED: False}, task=home.mover, procedures={home.drop: home.keep})
         SESSION.models["pager/deep-drop"] = broken  # as if it were in the library
         SESSION.results.clear()
+        SESSION.settled.clear()
         with pytest.raises(ModelFailure, match="pager/deep-mid does not show fresh-use of move"):
             assert_holds("pager/deep-top", "fresh-use")
     finally:
@@ -735,9 +744,9 @@ def test_an_assertion_rests_on_what_is_shown(project: Path) -> None:
 
 def test_a_violation_stays_one() -> None:
     """Nothing is taken back but proofs."""
-    mine = [entry("a", v, v, relies=[relying_on([])]) for v in ("violated", "bounded", "unknown", "not-applicable")]
-    settle(mine, {("b", "p"): entry("b", "p", "violated")}, ["a", "b"])
-    assert [e["verdict"] for e in mine] == ["violated", "bounded", "unknown", "not-applicable"]
+    others = [v for v in Verdict if v is not Verdict.PROVED]
+    mine = settle([entry("a", v, v, relies=(relying_on(),)) for v in others], {("b", "p"): entry("b", "p", Verdict.VIOLATED)}, ["a", "b"])
+    assert [e.verdict for e in mine] == others
 
 
 def test_a_contract_has_to_be_shown_by_an_open_model_and_not_in_a_circle(project: Path) -> None:
@@ -772,7 +781,7 @@ def test_a_contract_that_does_not_run_is_not_relied_on(project: Path) -> None:
         return []
 
     idle = Procedure("idle", (), home.pager.place, nothing)
-    assert reliances(replace(home.relying, task=idle)) == []
+    assert reliances(replace(home.relying, task=idle)) == ()
 
 
 def test_the_properties_of_a_project_are_found() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tlbcheck import InputError
-from tlbcheck.check import verify
-from tlbcheck.engines.run import Limits
+from tlbcheck.check import explore
 from tlbcheck.library import find_models, find_properties, models_in, properties_in
+from tlbcheck.options import Limits
 
 _HEAD = """\
 from __future__ import annotations
@@ -55,7 +55,7 @@ def refused(file: Path) -> str:
     """The message for a file whose model is loaded and explored; without its folder."""
     with pytest.raises(InputError) as caught:
         for model in find_models(str(file)):
-            verify(model, ["no-fault"], engines=("explicit",), limits=Limits(states=1000))
+            explore(model, ["no-fault"], engines=("explicit",), limits=Limits(states=1000))
     return str(caught.value).replace(f"{file.parent}/", "")
 
 
@@ -242,14 +242,14 @@ def test_unknown_property() -> None:
     with pytest.raises(InputError, match=r"unknown property 'missing'; there are: missing-flush, "):
         find_properties(["no-fault", "missing"])
     with pytest.raises(InputError, match="unknown property"):
-        verify("xen/before-pcid", ["missing"], engines=("explicit",))
+        explore("xen/before-pcid", ["missing"], engines=("explicit",))
 
 
 def test_unknown_engine() -> None:
     """An unknown engine, or none: the message names both."""
     for engines in (("explicit", "magic"), ()):
         with pytest.raises(InputError, match=r"unknown engine .*; engines are explicit, bmc, pdr, abc, full and sets"):
-            verify("xen/before-pcid", ["no-fault"], engines=engines)
+            explore("xen/before-pcid", ["no-fault"], engines=engines)
 
 
 def test_file_without_a_model(tmp_path: Path) -> None:

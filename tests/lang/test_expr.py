@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlbcheck import Model, Property, Range, marker, operation, procedure, shared
-from tlbcheck.check import verify
+from tlbcheck.check import explore
 from tlbcheck.engines.compile import code
 from tlbcheck.engines.encoding import Translator
 from tlbcheck.lang.expr import (
@@ -393,10 +393,10 @@ def test_sums_of_bounded_integers_mean_the_same_to_all_engines(value: int, verdi
     """A variable of 0..7 that takes one of 0..3 plus one has exactly the values 1 to 4 (and 4 at first), by every engine."""
     q = Property("reached", "a value is reached", source="test", trigger=operation("read little"), clauses={"value": "it is"})
     q.never("value", and_(eq(LARGE.expr, const(value, LARGE.type)), not_(eq(LITTLE.expr, const(0, LITTLE.type)))))
-    result = verify(Model(name="test/count", title="counts", init=from_four, task=count), [q], depth=12)
+    result = explore(Model(name="test/count", title="counts", init=from_four, task=count), [q], depth=12)
     decided = "proved" if verdict == "bounded" else "violated"
     expected = {"explicit": decided, "bmc": verdict, "pdr": decided}
-    assert {engine: said["verdict"] for engine, said in result["reached"].engines.items()} == expected
+    assert {engine: answer.verdict for engine, answer in result["reached"].engines.items()} == expected
 
 
 SWITCHED_ON = shared("switched_on", bool)
@@ -417,5 +417,5 @@ def test_a_shared_variable_that_only_init_writes_keeps_its_value() -> None:
     """A rule that reads a shared variable means that variable, not one of each CPU, also if no step of the task touches it."""
     q = Property("stays-on", "it stays on", source="test", trigger=operation("tick"), clauses={"off": "it is off"})
     q.on(operation("tick"), bad={"off": not_(SWITCHED_ON.expr)})
-    result = verify(Model(name="test/switched-on", title="ticks", init=switch_on, task=tick), [q], engines=("explicit",))
+    result = explore(Model(name="test/switched-on", title="ticks", init=switch_on, task=tick), [q], engines=("explicit",))
     assert (result["stays-on"].verdict, result["stays-on"].vacuous) == ("proved", False)

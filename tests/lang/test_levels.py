@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tlbcheck import InputError, Interrupt, Model, Procedure, Property, Range, atomic, choose, cpus, enter, leave, marker, operation, per_cpu, procedure, shared, this_cpu, var
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.lang.expr import TRUE, Expr, and_, eq, not_
 from tlbcheck.lang.types import BOOL, Cpu
 from tlbcheck.machine.x86 import CLI, IF, STI
@@ -73,10 +73,10 @@ def seen(name: str, role: str, within: str) -> Property:
     return made
 
 
-def check(*properties: Property, body: Procedure = run, **more: Any) -> ModelResult:
+def check(*properties: Property, body: Procedure = run, **more: Any) -> ModelEvidence:
     interrupts = (Interrupt(irq_handler, IF), Interrupt(nmi_handler, None, level="nmi"))
     values: dict[str, Any] = {"name": "levels", "title": "levels", "init": start, "task": body, "interrupts": interrupts, "depth": 8, **more}
-    return verify(Model(**values), list(properties), engines=("explicit", "bmc"), recheck=True)
+    return explore(Model(**values), list(properties), engines=("explicit", "bmc"), recheck=True)
 
 
 def test_what_interrupts_what() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbcheck.check import verify
+from tlbcheck.check import explore
 from tlbcheck.engines.compile import code
 from tlbcheck.lang.expr import Expr, const, evaluate, ite, nodes, show, substitute, var, variables
 from tlbcheck.lang.types import U64, WordType
@@ -55,7 +55,7 @@ m = Model(name="t/long", title="long", init=init, task=task)
         ).replace("WHAT", str(outcome(statement)))
     )
     found = load_file(tmp_path / "long.py")
-    result = verify(found.m, [found.q], engines=("explicit",))  # replays the violation
+    result = explore(found.m, [found.q], engines=("explicit",))  # replays the violation
     assert (result["kept"].verdict, result["kept"].violations[0].depth) == ("violated", 2)
     assert len(digest(result.system)) == 16
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tlbcheck import CACHED, CacheKind, Event, Model, Procedure, Property, case_variable, marker, operation, procedure, shared, u64
-from tlbcheck.check import verify
+from tlbcheck.check import explore
 from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, eq, evaluate, lookup, not_, or_, var
@@ -75,7 +75,7 @@ def program(init: Procedure, task: Procedure, **more: Any) -> Model:
 
 def violated(model: Model, *chosen: Property) -> set[tuple[str, str]]:
     """The (property, clause) pairs that the program breaks, the same by the tool and by the interpreter."""
-    result = verify(model, chosen, engines=("explicit",))
+    result = explore(model, chosen, engines=("explicit",))
     assert result.explicit is not None and result.explicit.complete
     found = {(v.property, v.clause) for v in result.explicit.violations}
     for q in chosen:
@@ -86,7 +86,7 @@ def violated(model: Model, *chosen: Property) -> set[tuple[str, str]]:
 
 def faults(model: Model) -> set[str]:
     """The exceptions that a program raises; every operation before the first one is executed."""
-    result = verify(model, [NO_FAULT], engines=("explicit",))
+    result = explore(model, [NO_FAULT], engines=("explicit",))
     assert not result["no-fault"].vacuous
     return {clause for _, clause in violated(model, NO_FAULT)}
 
@@ -292,7 +292,7 @@ def test_k7_every_invpcid_type_is_legal_without_pcids(profile: str) -> None:
     """K7: PCIDE=0, INVPCID 0, 1, 2, 3 with a descriptor of zeros: no fault, and all four are executed."""
     model = program(without_pcids, every_invpcid_with_pcid_0, profile=profile)
     assert faults(model) == set()
-    result = verify(model, [NO_FAULT], engines=("explicit",))
+    result = explore(model, [NO_FAULT], engines=("explicit",))
     assert result.explicit is not None
     assert {name for kind, name in result.explicit.fired if kind == "operation"} == {f"INVPCID {n}" for n in range(4)}
 
@@ -351,7 +351,7 @@ def test_the_width_of_physical_addresses_is_the_models(engine: str) -> None:
     """F-1 with MAXPHYADDR=46: bit 46 is reserved and bit 45 is not; with 47 neither is."""
     for width, task, raised in ((46, bit_46, True), (46, bit_45, False), (47, bit_46, False), (36, bit_45, True)):
         model = program(with_pcids, task, settings=x86.maxphyaddr(width))
-        assert verify(model, [NO_FAULT], engines=(engine,))["no-fault"].verdict == ("violated" if raised else "proved" if engine == "explicit" else "bounded"), width
+        assert explore(model, [NO_FAULT], engines=(engine,))["no-fault"].verdict == ("violated" if raised else "proved" if engine == "explicit" else "bounded"), width
         assert faults(model) == ({"#GP"} if raised else set())
     with pytest.raises(InputError, match="physical addresses of 53 bits"):
         x86.maxphyaddr(53)
@@ -446,7 +446,7 @@ def invlpg_store_load() -> None:
 def uses(task: Procedure, leaf_global: Expr, profile: str = "common") -> set[str]:
     """The frames that the program's load can use."""
     model = program(maps_b000, task, cache=one_page(leaf_global), profile=profile)
-    result = verify(model, [OLD, NEW], engines=("explicit",))
+    result = explore(model, [OLD, NEW], engines=("explicit",))
     assert not result[OLD.name].vacuous and not result[NEW.name].vacuous
     return {name.removeprefix("never-") for name, _ in violated(model, OLD, NEW)}
 
@@ -597,14 +597,14 @@ def powerless(switch: Procedure, silent: Set[str]) -> Procedure:
 def safe(old: Bits, new: Bits, points: Set[str]) -> bool:
     """Whether the row still flushes what it owes if entries are dropped at ``points`` only."""
     model = row(old, new, powerless(SWITCH, set(POINTS) - points))
-    return verify(model, ["missing-flush"], engines=("explicit",))["missing-flush"].verdict == "proved"
+    return explore(model, ["missing-flush"], engines=("explicit",))["missing-flush"].verdict == "proved"
 
 
 @pytest.mark.parametrize(("old", "new"), ROWS, ids=str)
 def test_g10_each_row_is_safe(old: Bits, new: Bits) -> None:
     """G10: each of the rows (PGE, PCIDE old -> new) of today's switch: nothing missing, no fault, it lands, never PGE with PCIDE."""
     model = row(old, new)
-    result = verify(model, SWITCH_PROPERTIES, engines=("explicit",))
+    result = explore(model, SWITCH_PROPERTIES, engines=("explicit",))
     assert {r.property.name: (r.verdict, r.vacuous) for r in result.results} == {q.name: ("proved", False) for q in SWITCH_PROPERTIES if q.name != "pge-with-pcide"} | {
         "pge-with-pcide": ("proved", (old, new) in NO_CR4_WRITE)
     }
@@ -646,4 +646,4 @@ def test_g10_where_each_row_flushes(old: Bits, new: Bits) -> None:
 @pytest.mark.parametrize(("old", "new"), [(Bits(1, 1), Bits(0, 1)), (Bits(0, 1), Bits(1, 1))], ids=str)
 def test_g10_pge_together_with_pcide_is_never(old: Bits, new: Bits) -> None:
     """G10: PGE=1 together with PCIDE=1 never: the switch asserts it of the old value and of the new one."""
-    assert "assert" in {v.clause for v in verify(row(old, new), [NO_FAULT], engines=("explicit",))["no-fault"].violations}
+    assert "assert" in {v.clause for v in explore(row(old, new), [NO_FAULT], engines=("explicit",))["no-fault"].violations}

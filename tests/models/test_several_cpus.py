@@ -11,8 +11,8 @@ from functools import cache
 
 import pytest
 
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.errors import InputError
 from tlbcheck.library import find_models
 
@@ -57,8 +57,8 @@ STORIES = {
 
 
 @cache
-def explicit(name: str, only: str | None = None) -> ModelResult:
-    return verify(name, [only] if only else None, engines=("explicit",), cases=False)
+def explicit(name: str, only: str | None = None) -> ModelEvidence:
+    return explore(name, [only] if only else None, engines=("explicit",), cases=False)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -79,15 +79,15 @@ def test_every_variant_declares_what_it_violates_and_every_model_has_a_fault(nam
 
 @pytest.mark.parametrize("name", STORIES)
 def test_the_fault_is_found_and_told(name: str) -> None:
-    from tlbcheck.report.result import model_json
+    from tlbcheck.report.result import model_result
     from tlbcheck.report.story import what
 
     judged, expected = STORIES[name]
     # A shootdown model is asked for all its properties: one of them needs the graph, which is then kept for the others.
     result = explicit(name) if name.startswith("xen/shootdown") else explicit(name, judged)
     assert result[judged].verdict == result.model.expected[judged] == "violated"
-    entry = next(e for e in model_json(result) if e["property"] == judged)
-    told = [f"{s['actor']} {s['procedures'][0] if s['procedures'] else ''} {what(s)}" for s in entry["violations"][0]["steps"]]
+    run = model_result(result)[judged].violations[0].told
+    told = [f"{s['actor']} {s['procedures'][0] if s['procedures'] else ''} {what(s)}" for s in run["steps"]]
     position = 0
     for words in expected:
         found = next((i for i in range(position, len(told)) if words in told[i]), None)
@@ -110,8 +110,8 @@ def test_the_mask_in_the_map_cache_is_not_needed() -> None:
 def test_entries_that_depend_on_each_other_are_searched_as_they_are_too() -> None:
     """The linear map is walked through a cached L3 entry: two tracked entries and the literal caches come to the same run."""
     for name, depth in (("xen/linear-map@linear-not-flushed", 2), ("xen/linear-map@linear-flushed-here", 3)):
-        result = verify(name, engines=("explicit", "full", "sets"), cases=False)["linear-access"]
-        assert {e: said["depth"] for e, said in result.engines.items() if e != "recheck"} == dict.fromkeys(("explicit", "full", "sets"), depth)
+        result = explore(name, engines=("explicit", "full", "sets"), cases=False)["linear-access"]
+        assert {e: answer.depth for e, answer in result.engines.items() if e != "recheck"} == dict.fromkeys(("explicit", "full", "sets"), depth)
 
 
 @pytest.mark.parametrize("name", ["linux/riscv-asid", "linux/svm-asid"])
@@ -137,9 +137,9 @@ def test_the_width_of_the_flush_clock() -> None:
 
 def test_a_lasso_goes_on_for_ever() -> None:
     """Its loop is in the JSON: the step after which the run repeats."""
-    from tlbcheck.report.result import model_json
+    from tlbcheck.report.result import model_result
     from tlbcheck.report.story import render
 
-    violation = next(e for e in model_json(explicit("xen/shootdown@wait-irqs-off")) if e["property"] == "shootdown-completes")["violations"][0]
+    violation = model_result(explicit("xen/shootdown@wait-irqs-off"))["shootdown-completes"].violations[0].told
     assert 0 <= violation["loop"] <= violation["depth"]
     assert "And so for ever" in render("m", "shootdown-completes", violation)

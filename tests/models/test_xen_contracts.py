@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from tlbcheck import Operation
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.lang.expr import Expr, and_, const, eq, not_, var
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.program import Clause, Do, walk
 from tlbcheck.library import find_models, load_file, models
 from tlbcheck.mutate import replace_operation
 from tlbcheck.reliance import reliances
-from tlbcheck.report.result import model_json
+from tlbcheck.report.result import model_result
 
 CONTRACTS = load_file(Path(__file__).parents[2] / "models" / "xen" / "contracts.py")
 
 
 @cache
-def explicit(name: str) -> ModelResult:
-    return verify(name, engines=("explicit",))
+def explicit(name: str) -> ModelEvidence:
+    return explore(name, engines=("explicit",))
 
 
 def violated(model: Model, names: list[str]) -> set[str]:
-    return {r.property.name for r in verify(model, names, engines=("explicit",), cases=False).results if r.verdict == "violated"}
+    return {r.property.name for r in explore(model, names, engines=("explicit",), cases=False).results if r.verdict == "violated"}
 
 
 # -- calls in Xen
@@ -36,16 +36,16 @@ def violated(model: Model, names: list[str]) -> set[str]:
 
 def test_xsa_279_is_a_broken_precondition_at_the_hypercall() -> None:
     """6c8d502887: the guest's address reaches the flush although nothing was changed; the caller is named, not INVPCID."""
-    entry = next(e for e in model_json(explicit("xen/local-flush@noncanonical-invpcid")) if e["property"] == "requires")
-    assert (entry["verdict"], entry["violations"][0]["depth"]) == ("violated", 1)
-    assert entry["violations"][0]["call"]["text"].startswith("do_update_va_mapping() calls flush_area_local(), which requires canonical")
+    result = model_result(explicit("xen/local-flush@noncanonical-invpcid"))["requires"]
+    assert (result.verdict, result.violations[0].depth) == ("violated", 1)
+    assert result.violations[0].told["call"]["text"].startswith("do_update_va_mapping() calls flush_area_local(), which requires canonical")
     assert explicit("xen/local-flush@noncanonical-invpcid")["no-fault"].violations[0].depth == 3
 
 
 def test_the_efi_call_of_a_lazy_vcpu_breaks_the_switch_s_precondition() -> None:
     """622c9a5ba9: what is loaded on the way back has a PCID, and CR4.PCIDE was cleared meanwhile; found at the call, before anything faults."""
     result = explicit("xen/dirty-mask@efi-lazy-sync")
-    call = next(e for e in model_json(result) if e["property"] == "requires")["violations"][0]["call"]
+    call = model_result(result)["requires"].violations[0].told["call"]
     assert call["text"] == "efi_rs_leave() calls switch_cr3_cr4(), which requires may_be_loaded(cr3, cr4)"
     assert result["requires"].violations[0].depth < result["no-fault"].violations[0].depth
 
@@ -74,10 +74,10 @@ def test_a_procedure_read_from_c_is_called_under_the_contract_of_its_place(tmp_p
     file.write_text("void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)\n{\n    unsigned long flags;\n    local_irq_save(flags);\n    write_cr3(cr3);\n    local_irq_restore(flags);\n}\n")
     model = find_models(str(file))[0]
     assert "requires" not in model.about
-    assert verify(model, ["requires"], engines=("explicit",))["requires"].verdict == "proved"
+    assert explore(model, ["requires"], engines=("explicit",))["requires"].verdict == "proved"
     kept = next(f for f in model.flags if f.name == "PGE_KEPT")
     pcid = next(f for f in model.flags if f.name == "PCID_EXISTS")
-    assert verify(replace(model, flags={**model.flags, kept: True, pcid: True}), ["requires"], engines=("explicit",))["requires"].verdict == "violated"
+    assert explore(replace(model, flags={**model.flags, kept: True, pcid: True}), ["requires"], engines=("explicit",))["requires"].verdict == "violated"
 
 
 # -- what stands in
@@ -86,13 +86,13 @@ def test_a_procedure_read_from_c_is_called_under_the_contract_of_its_place(tmp_p
 def test_every_reliance_names_a_model_that_shows_it() -> None:
     """Each contract's model exists, has the procedure itself, and calls it by the most general caller; no circles."""
     relying = {n: reliances(m) for n, m in models().items() if m.contracts}
-    assert {n: [(r["procedure"], r["shown_by"]) for r in found] for n, found in relying.items() if n in ("xen/shootdown", "xen/dirty-mask", "xen/cr3-values")} == {
+    assert {n: [(r.procedure, r.shown_by) for r in found] for n, found in relying.items() if n in ("xen/shootdown", "xen/dirty-mask", "xen/cr3-values")} == {
         "xen/shootdown": [("do_tlb_flush", "xen/local-flush"), ("flush_one_page", "xen/local-flush"), ("switch_cr3_cr4", "xen/switch-contract")],
         "xen/dirty-mask": [("switch_cr3_cr4", "xen/switch-contract")],
         "xen/cr3-values": [("switch_cr3_cr4", "xen/switch-contract")],
     }
     for name, found in relying.items():
-        assert all(r["requires"] == [] or "requires" in models()[name].about for r in found), f"{name} does not judge its calls"
+        assert all(not r.requires or "requires" in models()[name].about for r in found), f"{name} does not judge its calls"
 
 
 def test_what_is_shown_is_what_the_relying_models_and_their_variants_run() -> None:
@@ -100,11 +100,11 @@ def test_what_is_shown_is_what_the_relying_models_and_their_variants_run() -> No
     relying = [x for m in models().values() if m.contracts for x in (m, *(m.variant(v) for v in m.variants))]
     found = {m.name: reliances(m) for m in relying}
     assert len(found) > 9
-    assert {n: r["differs"] for n, rs in found.items() for r in rs if r["differs"]} == {}
-    assert {r["shown_as"] for rs in found.values() for r in rs if r["procedure"] == "switch_cr3_cr4"} == {"switch_cr3_cr4_flush_once"}
+    assert {n: r.differs for n, rs in found.items() for r in rs if r.differs} == {}
+    assert {r.shown_as for rs in found.values() for r in rs if r.procedure == "switch_cr3_cr4"} == {"switch_cr3_cr4_flush_once"}
     shootdown = models()["xen/shootdown"]
     skipping = next(f for f in shootdown.flags if f.name == "FLUSH_SKIPS_XPTI_PCIDS")
-    assert [bool(r["differs"]) for r in reliances(replace(shootdown, flags={**shootdown.flags, skipping: True}))] == [False, True, False]
+    assert [bool(r.differs) for r in reliances(replace(shootdown, flags={**shootdown.flags, skipping: True}))] == [False, True, False]
 
 
 STAND_INS = [("xen/local-flush", CONTRACTS.CONTRACTS[0]), ("xen/local-flush", CONTRACTS.CONTRACTS[1]), ("xen/switch-contract", CONTRACTS.CONTRACTS[2])]
@@ -122,7 +122,7 @@ def in_its_place(name: str, contract: object) -> Model:
 def test_a_stand_in_keeps_what_is_promised(name: str, contract: object) -> None:
     """Under the most general caller, by the same properties as the procedure itself; and they are triggered."""
     assert isinstance(contract, CONTRACTS.Contract)
-    result = verify(in_its_place(name, contract), list(contract.procedure.ensures), engines=("explicit",), cases=False)
+    result = explore(in_its_place(name, contract), list(contract.procedure.ensures), engines=("explicit",), cases=False)
     assert {r.property.name: (r.verdict, r.vacuous) for r in result.results} == dict.fromkeys(contract.procedure.ensures, ("proved", False))
 
 

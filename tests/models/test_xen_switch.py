@@ -8,8 +8,8 @@ from functools import cache
 
 import pytest
 
-from tlbcheck.check import verify
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.check import explore
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.lang.model import Model
 from tlbcheck.library import find_models, models
 
@@ -23,15 +23,15 @@ EFFECTS = {
 
 
 @cache
-def explicit(name: str) -> ModelResult:
-    return verify(name, engines=("explicit",))
+def explicit(name: str) -> ModelEvidence:
+    return explore(name, engines=("explicit",))
 
 
-def violated(result: ModelResult) -> set[str]:
+def violated(result: ModelEvidence) -> set[str]:
     return {r.property.name for r in result.results if r.verdict == "violated"}
 
 
-def callers(result: ModelResult, name: str) -> set[str]:
+def callers(result: ModelEvidence, name: str) -> set[str]:
     """Who calls the switches that violate a property."""
     system = result.system
     kind = next(v.type for v in system.control if v.name == system.case_variables["caller"])
@@ -91,7 +91,7 @@ def test_the_early_read_needs_the_most_general_caller() -> None:
     cases = {(v.property, dict(v.case)["old"], dict(v.case)["left"], dict(v.case)["new"]) for r in result.results for v in r.violations}
     assert ("missing-flush", user, global_, user) in cases
     assert ("no-fault", user, global_, nopcid) in cases
-    real = verify(_with_flag(result.model, "ONLY_REAL_CALLERS", True), engines=("explicit",))
+    real = explore(_with_flag(result.model, "ONLY_REAL_CALLERS", True), engines=("explicit",))
     assert violated(real) == set()
 
 
@@ -107,7 +107,7 @@ def test_each_subset_of_repairs(repaired: tuple[bool, ...]) -> None:
     for name, value in zip(REPAIRS, repaired, strict=True):
         model = _with_flag(model, name, value)
     wanted = set().union(*(EFFECTS[n] for n, r in zip(REPAIRS, repaired, strict=True) if not r))
-    assert violated(verify(model, engines=("explicit",), cases=False)) == wanted
+    assert violated(explore(model, engines=("explicit",), cases=False)) == wanted
 
 
 @pytest.mark.parametrize(("name", "broken"), [("xen/pcid-v5@idle-keeps-pcide", "pge-with-pcide"), ("xen/flush-once@pge-kept", "pge-with-pcide"), ("xen/before-pcid@cr4-not-restored", "switch-lands")])
@@ -124,12 +124,12 @@ def test_a_second_invariant_is_judged_where_the_first_is_broken() -> None:
 @pytest.mark.parametrize("name", ["xen/pcid-v5", "xen/xsa-292", "xen/before-pcid@cr4-not-restored"])
 def test_both_engines_agree_on_depths(name: str) -> None:
     """Both engines report the same shortest depths, and every trace replays."""
-    result = verify(name)
+    result = explore(name)
     for r in result.results:
         if r.verdict == "violated":
-            assert r.engines["explicit"]["depth"] == r.engines["bmc"]["depth"]
+            assert r.engines["explicit"].depth == r.engines["bmc"].depth
         else:
-            assert r.engines["bmc"]["verdict"] == "bounded"
+            assert r.engines["bmc"].verdict == "bounded"
 
 
 def test_expectations_change_no_verdict() -> None:
@@ -138,7 +138,7 @@ def test_expectations_change_no_verdict() -> None:
     for name in ("xen/before-pcid", "xen/before-pcid@cr4-not-restored"):
         model = find_models(name)[0]
         swapped = replace(model, expected={n: swap[v] for n, v in model.expected.items()})
-        assert [r.verdict for r in verify(swapped, engines=("explicit",)).results] == [r.verdict for r in explicit(name).results]
+        assert [r.verdict for r in explore(swapped, engines=("explicit",)).results] == [r.verdict for r in explicit(name).results]
 
 
 def test_without_faults_in_the_model_nothing_is_unreached() -> None:
@@ -158,7 +158,7 @@ def test_z3_searches_deep_enough_on_clean_models() -> None:
         assert 2 * longest + 1 <= result.model.depth
 
 
-def _longest_switch(result: ModelResult) -> int:
+def _longest_switch(result: ModelEvidence) -> int:
     """The most steps from the call of a switch by the most general caller to its return."""
     search, system = result.search, result.system
     assert search is not None

@@ -6,7 +6,6 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.facts import verify_document
 from tlbcheck.report.result import document
 
 Json = dict[str, Any]
@@ -154,7 +153,7 @@ def many_cpus(cpus: int = 4, length: int = 200) -> Json:
             "text": "an INVLPG is missing after line 13 of flush_range: with it, this case holds",
         },
     )
-    return verify_document([entry("made/shootdown", "shootdown", "violated", [found])], {"made/shootdown": facts()})
+    return document("verify", models={"made/shootdown": facts()}, results=[entry("made/shootdown", "shootdown", "violated", [found])], errors=[])
 
 
 _MAIL = """\
@@ -269,7 +268,7 @@ def hostile() -> tuple[Json, Json, Json]:
         )
     }
     results = [entry(h, h, "violated", [found], assumptions=[h], unreached=[h], reason=h, scope={h: h}), entry(h, h + "2", invariant=[h])]
-    verified = verify_document(results, known, errors=[{"model": h, "status": 2, "message": h}])
+    verified = document("verify", models=known, results=results, errors=[{"model": h, "status": 2, "message": h}])
     matrix = document("matrix", model=h, title=h, rows=[{"old": h, "new": h, "other_cr4": h, "steps": [h], "verdict": "fault", "detail": h}], note=h)
     reviewed = {
         **review(h),

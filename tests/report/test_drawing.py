@@ -10,11 +10,11 @@ import pytest
 import report_samples as samples
 from click.testing import CliRunner
 
-from tlbcheck.check import verify
+from tlbcheck.check import explore
 from tlbcheck.cli import cli
 from tlbcheck.report.drawing import svg
 from tlbcheck.report.facts import model_facts
-from tlbcheck.report.result import model_json
+from tlbcheck.report.result import model_result
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,25 +40,25 @@ def test_a_small_graph_shows_every_state(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_large_graph_is_a_quotient_by_position(tmp_path: Path) -> None:
     """Thousands of states become some dozens of positions; a run goes along its edges from a start."""
-    found = verify("xen/before-pcid@cr4-not-restored", engines=("explicit",))
+    found = explore("xen/before-pcid@cr4-not-restored", engines=("explicit",))
     facts = model_facts(found)
     graph = facts["graph"]
     assert graph["kind"] == "positions"
     assert graph["states"] > 1000 > 100 > len(graph["nodes"])
     edges = {(a, b) for a, b, _ in graph["edges"]}
-    entry = next(e for e in model_json(found) if e["property"] == "switch-lands")
-    for path, v in zip(graph["paths"]["switch-lands"], entry["violations"], strict=True):
-        assert len(path) == v["depth"]
+    result = model_result(found)["switch-lands"]
+    for path, v in zip(graph["paths"]["switch-lands"], result.violations, strict=True):
+        assert len(path) == v.depth
         assert all((a, b) in edges for a, b in path)
         assert graph["nodes"][path[0][0]]["start"]
         nodes, order = _drawn(svg(graph, path, title="t"))
         assert len(nodes) == len(graph["nodes"])
-        assert sorted(int(i) for x in order for i in x.split(",")) == list(range(1, v["depth"] + 1))
+        assert sorted(int(i) for x in order for i in x.split(",")) == list(range(1, v.depth + 1))
 
 
 def test_facts_say_which_lines_were_executed() -> None:
     """The procedures' text is that of the file, line by line; what no run executes is told apart."""
-    found = verify("xen/before-pcid", engines=("explicit",))
+    found = explore("xen/before-pcid", engines=("explicit",))
     facts = model_facts(found)
     root = Path(__file__).resolve().parents[2]
     for p in facts["procedures"]:
@@ -66,7 +66,7 @@ def test_facts_say_which_lines_were_executed() -> None:
         assert p["text"] == lines[p["line"] - 1 : p["line"] - 1 + len(p["text"])]
         assert p["text"][0].startswith((f"def {p['procedure']}(", f"{p['procedure']} = "))
     never = {f"{p['file']}:{n}" for p in facts["procedures"] for n in set(p["steps"]) - set(p["executed"])}
-    assert never == {x.partition(" ")[0] for x in model_json(found)[0]["unreached"]}
+    assert never == {x.partition(" ")[0] for x in model_result(found).results[0].unreached}
 
 
 def test_a_hostile_label_stays_text_and_layouts_are_stable() -> None:

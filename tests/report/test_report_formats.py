@@ -22,8 +22,9 @@ from sarif import loader
 from tlbcheck.cli import cli
 from tlbcheck.report import html, itf, junit, markdown, sarif
 from tlbcheck.report.escape import visible
-from tlbcheck.report.judge import OK, UNDECIDED, VIOLATED, status
 from tlbcheck.report.outputs import write
+from tlbcheck.report.schema import property_of
+from tlbcheck.result import Status
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
 ENDINGS = ("html", "json", "itf.json", "sarif", "xml", "md")
@@ -212,7 +213,7 @@ def test_itf_is_read_by_itf_py(made: Path, document: Json) -> None:
 
 def test_itf_has_no_bare_integers_and_types_for_each_variable() -> None:
     document = samples.many_cpus(length=60)
-    text = itf.build(document["results"][0], document["results"][0]["violations"][0], document["models"]["made/shootdown"])
+    text = itf.build("made/shootdown", "shootdown", document["results"][0]["violations"][0], document["models"]["made/shootdown"])
     trace = json.loads(text)
 
     def expressions(x: Any) -> Iterator[Any]:
@@ -274,13 +275,17 @@ def test_a_matrix_has_a_test_for_each_row() -> None:
 
 
 def test_the_verdict_of_an_entry() -> None:
-    entry = samples.entry("m", "p")
-    assert status(entry, False) == OK
-    assert status({**entry, "vacuous": True}, False) == UNDECIDED
-    assert status({**entry, "vacuous": True, "vacuous_declared": True}, False) == OK
-    assert status({**entry, "verdict": "violated"}, False) == VIOLATED
-    assert status({**entry, "verdict": "violated", "expected": "violated"}, True) == OK
-    assert status({**entry, "expected": "violated"}, True) == VIOLATED
+    def status(expect: bool, **more: Any) -> Status:
+        return property_of(samples.entry("m", "p") | more).status(expect)
+
+    assert status(False) is Status.HOLDS
+    assert status(False, vacuous=True) is Status.UNDECIDED
+    assert status(False, vacuous=True, vacuous_declared=True) is Status.HOLDS
+    assert status(False, verdict="violated") is Status.VIOLATED
+    assert status(True, verdict="violated", expected="violated") is Status.HOLDS
+    assert status(True, expected="violated") is Status.VIOLATED
+    assert status(True, verdict="violated") is Status.VIOLATED
+    assert status(True) is Status.HOLDS
 
 
 # -- Markdown
@@ -343,7 +348,7 @@ def test_sarif_and_itf_keep_a_hostile_name_as_text(schema: Draft4Validator) -> N
         log = json.loads(sarif.build(document))
         assert [e.message for e in schema.iter_errors(log)] == []
     entry = verified["results"][0]
-    trace = itf_py.trace_from_json(json.loads(itf.build(entry, entry["violations"][0], verified["models"][samples.HOSTILE])))
+    trace = itf_py.trace_from_json(json.loads(itf.build(entry["model"], entry["property"], entry["violations"][0], verified["models"][samples.HOSTILE])))
     assert all(name.isidentifier() for name in trace.vars)
 
 

@@ -22,6 +22,7 @@ from tlbcheck.report.caches import points
 from tlbcheck.report.html import build
 from tlbcheck.report.lanes import lanes
 from tlbcheck.report.prose import paragraphs
+from tlbcheck.report.schema import run_of
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
 _NUMBER = re.compile(r"^ {0,2}(\d{1,3})  [ │┃]", re.MULTILINE)
@@ -93,7 +94,7 @@ def _printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     monkeypatch.setenv("LINES", str(height))
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert Console().width == width
-    terminal.show("made/shootdown", "a title", document["results"], document["models"]["made/shootdown"], expect=False, stories=True, full=full)
+    terminal.show(run_of(document)["made/shootdown"], expect=False, stories=True, full=full)
     return capsys.readouterr().out
 
 
@@ -119,7 +120,7 @@ def test_a_hostile_name_does_not_steer_the_terminal(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("LINES", "40")
     entries = [{**e, "property": "p"} for e in document["results"]]
-    terminal.show(samples.HOSTILE, samples.HOSTILE, entries, document["models"][samples.HOSTILE], expect=False, stories=True, full=True)
+    terminal.show(run_of({**document, "results": entries})[samples.HOSTILE], expect=False, stories=True, full=True)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\\x1b[31m" in out

@@ -10,11 +10,12 @@ from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head, without_an_e
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import Limits, how_many_entries
+from tlbcheck.engines.run import how_many_entries
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import PROFILES, Model
 from tlbcheck.library import find_properties
+from tlbcheck.options import Limits
 from tlbcheck.report.result import covered
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import FULL, as_they_are, represented

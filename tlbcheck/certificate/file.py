@@ -14,11 +14,12 @@ from pathlib import Path
 from tlbcheck import __version__
 from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError
 from tlbcheck.reliance import rests_on
 from tlbcheck.report.result import covered, digest
+from tlbcheck.result import Scope
 from tlbcheck.system.sufficiency import as_they_are
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -27,7 +28,7 @@ KIND, TRACKED, LITERAL = "tlbcheck-kind", "tracked entries", "literal caches"
 RELIES = "tlbcheck-relies"
 
 
-def head(text: SystemText, scope: Mapping[str, object], kind: str = TRACKED) -> dict[str, str]:
+def head(text: SystemText, scope: Scope, kind: str = TRACKED) -> dict[str, str]:
     """What the head says, by the name that it has there; ``scope`` as ``report.result.covered`` gives it."""
     model = text.system.model
     relies = rests_on(model)
@@ -40,7 +41,7 @@ def head(text: SystemText, scope: Mapping[str, object], kind: str = TRACKED) -> 
         "tlbcheck-profile": model.profile,
         "tlbcheck-property": text.property,
         "tlbcheck-properties": " ".join(p.name for p in text.system.properties),
-        "tlbcheck-scope": ", ".join(f"{n}: {v}" for n, v in scope.items()),
+        "tlbcheck-scope": str(scope),
         **({RELIES: relies} if relies else {}),
     }
 
@@ -63,7 +64,7 @@ def file_name(model: str, property_name: str, kind: str = TRACKED) -> str:
     return re.sub(r"[^\w.@+-]+", "-", f"{model}.{property_name}").strip("-") + (".literal" if kind == LITERAL else "") + ".smt2"
 
 
-def write(folder: Path, result: ModelResult, property_name: str) -> list[Path]:
+def write(folder: Path, result: ModelEvidence, property_name: str) -> list[Path]:
     """Write what z3 has shown of one proof into ``folder``: a certificate of tracked entries, one of the literal caches, both or none.
 
     None for a property that is about runs without an end as well: an invariant shows half of it.

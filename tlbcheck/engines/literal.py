@@ -15,7 +15,6 @@ from tlbcheck.engines.trace import EngineResult, Violation
 from tlbcheck.errors import InternalError
 from tlbcheck.system.transition_system import TransitionSystem
 
-LITERAL = ("full", "sets")
 _SMALL = 20_000
 """Up to so many states the search in Python has ended before tables would be made."""
 _FEW = 16

@@ -15,25 +15,21 @@ from typing import Any
 from tlbcheck.collecting import paused
 from tlbcheck.engines.child import Child, Unanswered
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.engines.literal import LARGE, LITERAL, agree, combines_few, explore_literally, explore_saturated, explore_tracked, suits_tables
+from tlbcheck.engines.literal import LARGE, agree, combines_few, explore_literally, explore_saturated, explore_tracked, suits_tables
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import evaluate
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import Procedure
+from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
+from tlbcheck.result import EngineAnswer, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided
 from tlbcheck.system.transition_system import TransitionSystem
 
-ENGINES = ("explicit", "bmc", "pdr")
-"""The engines that are used unless others are named."""
-REFERENCE = "reference"
-"""Interprets the procedures' own syntax: ``tlbcheck.reference``."""
-OPTIONAL = ("abc",)
-"""Engines that need a program which is not a part of tlbcheck."""
 _DEEPEST = 10_000
 _CROSS_CHECK = 10
 """How deep the bounded search looks where every property is proved by enumeration and by an
@@ -41,51 +37,34 @@ invariant: deeper than any shortest violation of the library's models, to show t
 runs as the others do. It cannot confirm a proof, and would take nearly all of the time."""
 _PROPOSING = 50_000
 """Control states that the proof engine, used alone, enumerates to get proposals."""
-_DECIDED = ("not-applicable", "violated", "proved", "bounded", "unknown")
+_DECIDED = (Verdict.NOT_APPLICABLE, Verdict.VIOLATED, Verdict.PROVED, Verdict.BOUNDED, Verdict.UNKNOWN)
 _DECIDING = 20.0
 """Seconds for deciding how many entries are enough."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """``seconds`` and ``memory`` (bytes) bound each child process; ``states`` the states of engines that enumerate.
-
-    ``memory`` bounds these too. They use so many ``threads``; ``symmetry`` lets them keep one of
-    several states that differ in names only (``engines.symmetry``). Once enumeration has decided
-    everything, each other engine gets ``confirming`` seconds more.
-    """
-
-    seconds: float = 600.0
-    confirming: float = 12.0
-    memory: int = 8 << 30
-    states: int | None = None
-    threads: int = 1
-    symmetry: bool = True
-
-
 @dataclass
-class PropertyResult:
-    """The verdict on one property: ``violated``, ``proved``, ``bounded``, ``unknown`` or ``not-applicable``.
+class PropertyEvidence:
+    """What the engines say together of one property; ``tlbcheck.result`` says what that is worth.
 
     ``looked``: no proof without a look at whether the trigger ever occurs, which only enumeration can tell.
     """
 
     property: Property
-    verdict: str
+    verdict: Verdict
     reason: str
-    engines: dict[str, dict[str, Any]]
+    engines: dict[str, EngineAnswer]
     vacuous: bool = False
     violations: list[Violation] = field(default_factory=list)
     looked: bool = True
 
 
 @dataclass
-class ModelResult:
-    """All verdicts on a model, from one exploration."""
+class ModelEvidence:
+    """What engines found of a model, in one exploration: verdicts with the runs, searches and invariants behind them."""
 
     model: Model
     system: TransitionSystem
-    results: list[PropertyResult]
+    results: list[PropertyEvidence]
     explicit: EngineResult | None
     bmc: EngineResult | None
     seconds: float
@@ -94,10 +73,10 @@ class ModelResult:
     decided: Sufficiency = field(default_factory=lambda: Sufficiency(1, (), ()))
     proofs: Sequence[EngineResult] = ()
     literal: Sequence[EngineResult] = ()
-    beside: ModelResult | None = None
+    beside: ModelEvidence | None = None
     """What engines found that track entries, if both kinds were asked."""
 
-    def __getitem__(self, name: str) -> PropertyResult:
+    def __getitem__(self, name: str) -> PropertyEvidence:
         for r in self.results:
             if r.property.name == name:
                 return r
@@ -276,7 +255,7 @@ def check(
     packed_progress: Callable[[Progress], None] | None = None,
     meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
     certify: bool = False,
-) -> ModelResult:
+) -> ModelEvidence:
     """Check ``properties`` on ``model`` with each of ``engines``; see the module.
 
     ``depth`` bounds z3's search (default: the model's own), ``every_case`` makes a trace for each
@@ -288,7 +267,8 @@ def check(
     of the set that engine sets finds that it is one; what ``pdr`` finds it shows anyway. Raises ``InputError`` for what is wrong with
     the model and ``InternalError`` if engines or replay disagree.
     """
-    _known(engines)
+    engines, depth = known_engines(engines), known_depth(depth)
+    _can_be_asked(model, properties, engines)
     began = time.perf_counter()
     limits = limits or Limits()
     system = lower(model, properties)
@@ -350,7 +330,7 @@ def check(
     results = [_combine(system, p, found) for p in properties]
     if recheck:
         _recheck(system, results)
-    return ModelResult(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs)
+    return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs)
 
 
 def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None) -> tuple[Tracked | None, EngineResult]:
@@ -368,16 +348,17 @@ def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, 
     return search, search.run(interruptible=True)
 
 
-def _known(engines: Sequence[str]) -> None:
-    """Refuse engines that do not exist, or whose program is not installed."""
-    every = (*ENGINES, *OPTIONAL, *LITERAL, REFERENCE)
-    unknown = [e for e in engines if e not in every]
-    if unknown or not engines:
-        raise InputError(f"unknown engine '{', '.join(unknown)}'", hint=f"engines are {', '.join(every[:-1])} and {every[-1]}")
+def _can_be_asked(model: Model, properties: Sequence[Property], engines: Sequence[str]) -> None:
+    """Raises ``InputError`` for engines whose program is not installed, for no properties, and for two of one name."""
     if "abc" in engines:
         from tlbcheck.engines.abc import program
 
         program()
+    names = [q.name for q in properties]
+    if not names:
+        raise InputError(f"nothing to check of {model.name}", hint="name at least one property")
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise InputError(f"several properties to check are called {', '.join(sorted(twice))}", hint="give each once")
 
 
 def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
@@ -395,7 +376,7 @@ def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
     return made
 
 
-def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool) -> ModelResult:
+def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool) -> ModelEvidence:
     """All verdicts where no number of tracked entries is enough: by the literal caches alone."""
     if "explicit" in engines:
         found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry)
@@ -407,12 +388,12 @@ def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[s
     results = [_combine(system, p, [found]) for p in system.properties]
     if recheck:
         _recheck(system, results)
-    return ModelResult(system.model, system, results, found, None, time.perf_counter() - began, decided=decided)
+    return ModelEvidence(system.model, system, results, found, None, time.perf_counter() - began, decided=decided)
 
 
 def _by_literal_caches(
-    system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelResult | None, *, certify: bool
-) -> ModelResult:
+    system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelEvidence | None, *, certify: bool
+) -> ModelEvidence:
     """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
     results = []
     for engine in engines:
@@ -443,7 +424,7 @@ def _by_literal_caches(
     decided = as_they_are(system)
     if rest is not None:
         decided = replace(decided, dimensions=rest.decided.dimensions)
-    return ModelResult(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest)
+    return ModelEvidence(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest)
 
 
 def _interpreted(system: TransitionSystem, limits: Limits) -> EngineResult:
@@ -494,60 +475,56 @@ def _believable(system: TransitionSystem, explicit: EngineResult, name: str) -> 
     return min(found, key=lambda v: v.depth, default=None)
 
 
-def _recheck(system: TransitionSystem, results: Sequence[PropertyResult]) -> None:
+def _recheck(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> None:
     """Hold the verdicts against the interpreter's own search of the procedures."""
     from tlbcheck.replay import recheck
 
     began = time.perf_counter()
-    judged = [r for r in results if r.verdict in ("proved", "violated") and not r.property.liveness]
+    judged = [r for r in results if r.verdict in (Verdict.PROVED, Verdict.VIOLATED) and not r.property.liveness]
     found = recheck.recheck(system.model, [r.property for r in judged])
     violated = {name for name, _ in found.violated}
     for r in judged:
-        if (r.property.name in violated) is not (r.verdict == "violated"):
+        if (r.property.name in violated) is not (r.verdict is Verdict.VIOLATED):
             other = "finds a violation" if r.property.name in violated else "finds none"
             raise InternalError(f"{system.model.name}, {r.property.name}: the engines say {r.verdict}, the replay interpreter's own search {other}")
-        r.engines["recheck"] = {"verdict": r.verdict, "depth": None, "states": found.configurations, "seconds": round(time.perf_counter() - began, 3)}
+        r.engines["recheck"] = EngineAnswer(r.verdict, seconds=round(time.perf_counter() - began, 3), states=found.configurations)
         r.reason += f"; re-checked on {found.configurations:,} configurations by the replay interpreter"
 
 
-def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyResult:
+def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyEvidence:
     if q.name in system.not_applicable:
-        return PropertyResult(q, "not-applicable", system.not_applicable[q.name], {})
-    said = {r.engine: _said(r, q.name) for r in results}
-    verdicts = [s["verdict"] for s in said.values()]
-    verdict = next(v for v in ("violated", "proved", "bounded", "unknown") if v in verdicts)
+        return PropertyEvidence(q, Verdict.NOT_APPLICABLE, system.not_applicable[q.name], {})
+    answers = {r.engine: _answer(r, q.name) for r in results}
+    verdict = min((a.verdict for a in answers.values()), key=_DECIDED.index)
     explicit = results[0] if results[0].states is not None else None
-    uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict != "violated" else []
-    vacuous = (explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)) or bool(uncalled)
+    uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict is not Verdict.VIOLATED else []
+    nothing_happens = explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)
+    vacuous = verdict is not Verdict.VIOLATED and (nothing_happens or bool(uncalled))
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
-    looked = verdict != "proved" or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
-    reason = "; ".join([*(f"nothing satisfies what {p.name}() requires" for p in uncalled), _reason(verdict, said)])
-    return PropertyResult(q, verdict, reason, said, vacuous, sorted(violations, key=lambda v: v.depth), looked)
+    looked = verdict is not Verdict.PROVED or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
+    reason = "; ".join([*(f"nothing satisfies what {p.name}() requires" for p in uncalled), _reason(verdict, answers)])
+    return PropertyEvidence(q, verdict, reason, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked)
 
 
-def _said(r: EngineResult, name: str) -> dict[str, Any]:
-    """What one engine says of one property, as JSON has it."""
-    found = r.shortest(name)
-    verdict = r.verdict(name)
-    mine: dict[str, Any] = {"verdict": verdict, "depth": found.depth if found else None if r.complete or r.states is not None else r.bound, "seconds": round(r.seconds, 3)}
-    if r.states is not None:
-        mine |= {"states": r.states, "transitions": r.transitions, "entries_ever_cached": r.cached_entries}
-    if r.kept is not None:
-        mine["kept"] = r.kept
-    if name in r.runs:
-        mine["run"] = list(r.runs[name])
-    if name in r.invariants:
-        mine["clauses"] = len(r.invariants[name].never)
-    if name in r.sets:
-        mine["nodes"] = len(r.sets[name].nodes)
-    if name in r.unshown:
-        mine["unshown"] = r.unshown[name]
-    reason = r.reason or r.undecided.get(name, "")
-    if reason and verdict == "unknown":
-        mine["reason"] = reason
-    return mine
+def _answer(r: EngineResult, name: str) -> EngineAnswer:
+    """What one engine says of one property."""
+    shortest, verdict = r.shortest(name), r.verdict(name)
+    return EngineAnswer(
+        verdict,
+        depth=shortest.depth if shortest else None if r.complete or r.states is not None else r.bound,
+        seconds=round(r.seconds, 3),
+        states=r.states,
+        transitions=r.transitions,
+        entries_ever_cached=r.cached_entries,
+        kept=r.kept,
+        clauses=len(r.invariants[name].never) if name in r.invariants else None,
+        nodes=len(r.sets[name].nodes) if name in r.sets else None,
+        run=tuple(r.runs.get(name, ())),
+        unshown=r.unshown.get(name, ""),
+        reason=(r.reason or r.undecided.get(name, "")) if verdict is Verdict.UNKNOWN else "",
+    )
 
 
 def _fired(explicit: EngineResult, q: Property) -> bool:
@@ -565,23 +542,23 @@ def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> 
     return [p for p in system.opened if ("opened", p.name) not in explicit.fired and (not p.ensures or q.name in p.ensures)]
 
 
-def _reason(verdict: str, said: Mapping[str, Mapping[str, Any]]) -> str:
+def _reason(verdict: Verdict, answers: Mapping[str, EngineAnswer]) -> str:
     parts = []
-    if verdict == "violated":
-        agreed = [e for e, s in said.items() if s["verdict"] == "violated"]
-        parts.append(f"shortest run: {min(said[e]['depth'] for e in agreed)} steps ({_listed(agreed)})")
-    for s in said.values():
-        if verdict == "proved" and s["verdict"] == "proved" and "states" in s:
-            kept = f" ({s['kept']:,} up to names)" if "kept" in s else ""
-            parts.append(f"all {s['states']:,} reachable states visited{kept}")
-    checked = {e: s["clauses"] for e, s in said.items() if "clauses" in s}
+    if verdict is Verdict.VIOLATED:
+        agreed = {e: a.depth for e, a in answers.items() if a.verdict is verdict and a.depth is not None}
+        parts.append(f"shortest run: {min(agreed.values())} steps ({_listed(list(agreed))})")
+    for a in answers.values():
+        if verdict is Verdict.PROVED is a.verdict and a.states is not None:
+            kept = f" ({a.kept:,} up to names)" if a.kept is not None else ""
+            parts.append(f"all {a.states:,} reachable states visited{kept}")
+    checked = {e: a.clauses for e, a in answers.items() if a.clauses is not None}
     if checked:
         parts.append("; ".join(f"invariant of {n} clauses ({e}) shown by z3" for e, n in checked.items()))
-    parts += [f"the set as a diagram of {s['nodes']:,} nodes ({e}) shown by z3 to be an invariant" for e, s in said.items() if "nodes" in s]
-    parts += [f"not shown by another solver ({e}): {s['unshown']}" for e, s in said.items() if "unshown" in s]
-    if verdict != "violated" and "bmc" in said and "reason" not in said["bmc"]:
-        parts.append(f"z3: none up to depth {said['bmc']['depth']}")
-    parts += [f"{e}: {s['reason']}" for e, s in said.items() if "reason" in s]
+    parts += [f"the set as a diagram of {a.nodes:,} nodes ({e}) shown by z3 to be an invariant" for e, a in answers.items() if a.nodes is not None]
+    parts += [f"not shown by another solver ({e}): {a.unshown}" for e, a in answers.items() if a.unshown]
+    if verdict is not Verdict.VIOLATED and "bmc" in answers and not answers["bmc"].reason:
+        parts.append(f"z3: none up to depth {answers['bmc'].depth}")
+    parts += [f"{e}: {a.reason}" for e, a in answers.items() if a.reason]
     return "; ".join(parts)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tlbcheck.engines.invariant import Invariant, StateSet
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import evaluate
+from tlbcheck.result import Verdict
 from tlbcheck.system.transition_system import Step, TransitionSystem
 
 
@@ -97,12 +98,13 @@ class EngineResult:
         found = [v for v in self.violations if v.property == property_name]
         return min(found, key=lambda v: v.depth, default=None)
 
-    def verdict(self, property_name: str) -> str:
+    def verdict(self, property_name: str) -> Verdict:
+        """What this engine alone says of a property."""
         if self.shortest(property_name):
-            return "violated"
+            return Verdict.VIOLATED
         if self.reason or property_name in self.undecided:
-            return "unknown"
-        return "proved" if self.complete else "bounded"
+            return Verdict.UNKNOWN
+        return Verdict.PROVED if self.complete else Verdict.BOUNDED
 
 
 def clause_of(system: TransitionSystem, property_name: str, trace: Trace) -> str:

@@ -15,8 +15,9 @@ def write(model: Model, prop: Property, path: Path) -> str:
     if path.suffix not in FORMATS:
         raise InputError(f"no export format is called '{path.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
     from tlbcheck.engines.invariant import system_for
-    from tlbcheck.engines.run import Limits, how_many_entries
+    from tlbcheck.engines.run import how_many_entries
     from tlbcheck.export import aiger, chc
+    from tlbcheck.options import Limits
     from tlbcheck.system.lower import lower
     from tlbcheck.system.sufficiency import FULL, represented
 

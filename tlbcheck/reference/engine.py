@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tlbcheck.engines.run import REFERENCE
 from tlbcheck.engines.trace import EngineResult, Violation
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
+from tlbcheck.options import REFERENCE
 from tlbcheck.reference.search import Search
 
 

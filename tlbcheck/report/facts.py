@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlbcheck.engines.run import ModelResult
+from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.errors import InputError
 from tlbcheck.lang.program import Procedure, walk
 from tlbcheck.lang.source import Source, SourceLine, read_text
 from tlbcheck.lang.types import BoolType, EnumType, Type
-from tlbcheck.report.result import document, plain, relative
+from tlbcheck.report.result import plain, relative
 from tlbcheck.system.transition_system import TransitionSystem
 
 _TAIL = 3
 """Lines after the last statement that may still belong to it, such as closing brackets."""
 
 
-def model_facts(result: ModelResult, *, drawn: bool = True, source: Source | None = None) -> dict[str, Any]:
+def model_facts(result: ModelEvidence, *, drawn: bool = True, source: Source | None = None) -> dict[str, Any]:
     """Everything about one model that its reports show; the state graph only if it is to be ``drawn``.
 
     ``source`` is the text of a procedure that no file holds as it is: one with a patch applied.
@@ -64,7 +64,7 @@ def _cache(system: TransitionSystem) -> dict[str, Any] | None:
     return {"name": system.cache.name, "fields": {n: [plain(type_, v) for v in values] for n, type_, values in system.cache.fields}}
 
 
-def _procedures(result: ModelResult, source: Source | None) -> list[dict[str, Any]]:
+def _procedures(result: ModelEvidence, source: Source | None) -> list[dict[str, Any]]:
     """The text of every procedure, and which of its lines were executed; None where that is not known.
 
     Where lines come from several places, ``places`` names the file and line of each; ``steps`` and ``executed`` then count them from the first.
@@ -143,14 +143,9 @@ def _extent(procedure: Procedure, lines: Sequence[str]) -> tuple[int, int]:
     return first, last + _closing(lines[last : last + _TAIL])
 
 
-def _graph(result: ModelResult) -> Mapping[str, Any] | None:
+def _graph(result: ModelEvidence) -> Mapping[str, Any] | None:
     if result.search is None or not result.search.finished:
         return None
     from tlbcheck.graph import picture
 
     return picture(result.search, {r.property.name: [v for v in r.violations if v.trace is not None] for r in result.results})
-
-
-def verify_document(results: Sequence[Mapping[str, Any]], models: Mapping[str, Any], *, expect: bool = False, errors: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The JSON of ``verify``: ``models`` has the facts by model name, ``errors`` what could not be checked."""
-    return document("verify", expect=expect, models=dict(models), results=list(results), errors=list(errors))

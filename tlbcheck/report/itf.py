@@ -14,7 +14,7 @@ from tlbcheck.report.lanes import kind_of
 _TYPES = {"bool": "Bool", "enum": "Str", "int": "Int"}
 
 
-def build(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def build(model: str, property_name: str, v: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """One violation as a trace; ``facts`` are those of its model."""
     names = _names(v["initial"]["variables"])
     types = {n: facts.get("variables", {}).get(n, {}).get("type", "int") for n in names}
@@ -32,8 +32,8 @@ def build(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, An
         "#meta": {
             "format": "ITF",
             "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
-            "description": f"{entry['model']}: {entry['property']} ({v['clause']}) is violated: {v['summary']}",
-            "source": entry["model"],
+            "description": f"{model}: {property_name} ({v['clause']}) is violated: {v['summary']}",
+            "source": model,
             "varTypes": {**{names[n]: _TYPES[types[n]] for n in names}, "tlb": _cell_type(entries)},
         },
         "params": params,

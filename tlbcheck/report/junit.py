@@ -9,10 +9,11 @@ import xml.etree.ElementTree as tree
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.reliance import assumption
 from tlbcheck.report.escape import xml_text
-from tlbcheck.report.judge import OK, UNDECIDED, reproduce, status, told
+from tlbcheck.report.judge import reproduce
+from tlbcheck.report.schema import property_of, run_of
 from tlbcheck.report.story import render
+from tlbcheck.result import Failure, PropertyResult, Status, Verdict
 
 
 def build(document: Mapping[str, Any]) -> str:
@@ -20,15 +21,14 @@ def build(document: Mapping[str, Any]) -> str:
     root = tree.Element("testsuites", name="tlbcheck")
     match document["command"]:
         case "verify":
-            names = dict.fromkeys([*(e["model"] for e in document["results"]), *(e["model"] for e in document.get("errors", []))])
-            for name in names:
-                entries = [e for e in document["results"] if e["model"] == name]
-                _suite(root, name, [_case(e, document.get("expect", False)) for e in entries] + [_error(e) for e in document.get("errors", []) if e["model"] == name])
+            run = run_of(document)
+            for m in run.models:
+                _suite(root, m.name, [_error(m.name, m.failure)] if m.failure is not None else [_case(r, run.expect) for r in m])
         case "matrix":
             _suite(root, document["model"], [_row(document["model"], r) for r in document["rows"]])
         case "review":
-            after = document["verdicts"]["after"] or []
-            _suite(root, document["patch"]["subject"] or document["patch"]["shown"], [*map(_finding, document["findings"]), *(_case(e, expect=False) for e in after)])
+            after = map(property_of, document["verdicts"]["after"] or [])
+            _suite(root, document["patch"]["subject"] or document["patch"]["shown"], [*map(_finding, document["findings"]), *(_case(r, expect=False) for r in after)])
     for kind in ("tests", "failures", "errors", "skipped"):
         root.set(kind, str(sum(int(s.get(kind, "0")) for s in root)))
     tree.indent(root)
@@ -51,31 +51,35 @@ def _said(case: tree.Element, kind: str, message: str, type_: str = "", text: st
     said.text = xml_text(text) or None
 
 
-def _case(entry: Mapping[str, Any], expect: bool) -> tree.Element:
-    seconds = sum(e.get("seconds") or 0 for e in entry["engines"].values())
-    case = _test(entry["model"], entry["property"], time=f"{seconds:.3f}")
-    facts = {f"{engine}.{k}": v for engine, said in entry["engines"].items() for k, v in said.items() if k in ("verdict", "depth", "states") and v is not None}
+def _case(r: PropertyResult, expect: bool) -> tree.Element:
+    case = _test(r.model, r.name, time=f"{sum(a.seconds for a in r.engines.values()):.3f}")
+    facts = {f"{engine}.{k}": value for engine, a in r.engines.items() for k, value in (("verdict", a.verdict), ("depth", a.depth), ("states", a.states)) if value is not None}
     properties = tree.SubElement(case, "properties")
-    for n, value in {"verdict": entry["verdict"], **facts}.items():
+    for n, value in {"verdict": r.verdict, **facts}.items():
         tree.SubElement(properties, "property", name=n, value=xml_text(str(value)))
-    for r in entry.get("relies", ()):
-        tree.SubElement(properties, "property", name="relies", value=xml_text(assumption(r)))
-    found = status(entry, expect)
-    story = "\n\n".join(render(entry["model"], entry["property"], v) for v in told(entry))
-    if found == UNDECIDED:
-        vacuous = ", vacuously: what it speaks of never happens" if entry["vacuous"] else ""
-        _said(case, "error", f"undecided: {entry['verdict']}{vacuous}: {entry['reason']}", "undecided", story)
-    elif found != OK:
-        what = f"{entry['verdict']}, but declared {entry['expected']}" if expect else told(entry)[0]["summary"] if told(entry) else entry["reason"]
-        _said(case, "failure", what, entry["verdict"], f"{story}\n\nTo reproduce: {reproduce([entry])}".strip())
-    elif entry["verdict"] == "not-applicable":
-        _said(case, "skipped", f"not applicable, as the model declares: {entry['reason']}")
+    for x in r.relies:
+        tree.SubElement(properties, "property", name="relies", value=xml_text(x.assumption))
+    story = "\n\n".join(render(r.model, r.name, v.told) for v in r.told)
+    match r.status(expect):
+        case Status.UNDECIDED:
+            vacuous = ", vacuously: what it speaks of never happens" if r.vacuous else ""
+            _said(case, "error", f"undecided: {r.verdict}{vacuous}: {r.reason}", "undecided", story)
+        case Status.HOLDS:
+            if r.verdict is Verdict.NOT_APPLICABLE:
+                _said(case, "skipped", f"not applicable, as the model declares: {r.reason}")
+        case _:
+            message = f"{r.verdict}, {_unlike(r)}" if expect else r.told[0].summary if r.told else r.reason
+            _said(case, "failure", message, r.verdict, f"{story}\n\nTo reproduce: {reproduce([r])}".strip())
     return case
 
 
-def _error(error: Mapping[str, Any]) -> tree.Element:
-    case = _test(error["model"], "check")
-    _said(case, "error", error["message"], "error")
+def _unlike(r: PropertyResult) -> str:
+    return "not declared" if r.expectation.verdict is None else f"but declared {r.expectation.verdict}"
+
+
+def _error(model: str, failure: Failure) -> tree.Element:
+    case = _test(model, "check")
+    _said(case, "error", failure.message, "error")
     return case
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.escape import code, fenced, markdown
-from tlbcheck.report.judge import OK, reproduce, status, told, verdict
+from tlbcheck.report.judge import reproduce
+from tlbcheck.report.schema import run_of
 from tlbcheck.report.story import file_and_line, render, sentence
+from tlbcheck.result import Counterexample, PropertyResult, Status, Verdict
 
 
 def build(document: Mapping[str, Any]) -> str:
@@ -21,37 +23,37 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _verify(document: Mapping[str, Any]) -> list[str]:
-    results = document["results"]
-    names = list(dict.fromkeys(e["model"] for e in results))
-    expect = document.get("expect", False)
+    run = run_of(document)
+    judged = [m for m in run.models if m.failure is None]
     parts = ["## tlbcheck"]
-    if len(names) == 1:
-        parts.append(f"{code(names[0])}: {markdown(document['models'][names[0]]['title'])}" if names[0] in document.get("models", {}) else code(names[0]))
-    if results:
-        parts.append(_table(["model", "property", "verdict", "how"], [[code(e["model"]), code(e["property"]), _verdict(e, expect), markdown(e["reason"])] for e in results]))
-    parts += [f"**Error** in {code(e['model'])}: {markdown(e['message'])}" for e in document.get("errors", [])]
-    for e in results:
+    if len(judged) == 1:
+        parts.append(f"{code(judged[0].name)}: {markdown(judged[0].title)}" if judged[0].title else code(judged[0].name))
+    if run.results:
+        parts.append(_table(["model", "property", "verdict", "how"], [[code(r.model), code(r.name), _verdict(r, run.expect), markdown(r.reason)] for r in run.results]))
+    parts += [f"**Error** in {code(m.name)}: {markdown(m.failure.message)}" for m in run.models if m.failure is not None]
+    for r in run.results:
         # A run that a model declares is no news; its page has it.
-        for v in told(e) if not (expect and status(e, expect) == OK) else ():
-            parts += _violation(e, v)
-    if results and len(names) == 1:
-        scope = ", ".join(f"{n}: {v}" for n, v in results[0]["scope"].items())
-        parts.append("\n".join([f"- Scope: {markdown(scope)}", *(f"- Assumes: {markdown(a)}" for a in results[0]["assumptions"])]))
+        for v in r.told if not (run.expect and r.status(run.expect) is Status.HOLDS) else ():
+            parts += _violation(r, v)
+    if run.results and len(judged) == 1:
+        first = run.results[0]
+        parts.append("\n".join([f"- Scope: {markdown(str(first.scope))}", *(f"- Assumes: {markdown(a)}" for a in first.assumptions)]))
     return parts
 
 
-def _verdict(entry: Mapping[str, Any], expect: bool) -> str:
-    text = markdown(verdict(entry))
-    if entry["verdict"] != "violated":
-        return text
-    return "violated, as declared" if expect and status(entry, expect) == OK else f"**{text}**"
+def _verdict(r: PropertyResult, expect: bool) -> str:
+    if r.verdict is not Verdict.VIOLATED:
+        return markdown(r.words)
+    if not expect:
+        return f"**{markdown(r.words)}**"
+    return "violated, as declared" if not r.surprise else f"**{markdown(r.words)}**, {markdown(r.surprise)}"
 
 
-def _violation(entry: Mapping[str, Any], v: Mapping[str, Any]) -> list[str]:
-    parts = [f"### {code(entry['model'])}: {code(entry['property'])} is violated", f"{markdown(sentence(v['summary']))}"]
-    if v["blame"]:
-        parts.append(f"**Why:** {markdown(v['blame']['text'])}.")
-    return [*parts, fenced(render(entry["model"], entry["property"], v)), f"To reproduce: {code(reproduce([entry]))}"]
+def _violation(r: PropertyResult, v: Counterexample) -> list[str]:
+    parts = [f"### {code(r.model)}: {code(r.name)} is violated", f"{markdown(sentence(v.summary))}"]
+    if v.told["blame"]:
+        parts.append(f"**Why:** {markdown(v.told['blame']['text'])}.")
+    return [*parts, fenced(render(r.model, r.name, v.told)), f"To reproduce: {code(reproduce([r]))}"]
 
 
 def _matrix(document: Mapping[str, Any]) -> list[str]:

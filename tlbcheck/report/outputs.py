@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tlbcheck.errors import InputError
-from tlbcheck.report.judge import facts_of, told
+from tlbcheck.report.judge import facts_of
+from tlbcheck.report.schema import property_of
 
 ENDINGS = (".html", ".itf.json", ".json", ".sarif", ".xml", ".md")
 """Longest match first: an ``.itf.json`` is no ``.json``."""
@@ -76,15 +77,15 @@ def _traces(document: Mapping[str, Any], path: Path) -> list[str]:
     """A trace a file: the first is FILE, the others FILE with a number."""
     from tlbcheck.report import itf
 
-    results = [*(document.get("results") or []), *((document.get("verdicts") or {}).get("after") or [])]
-    found = [(e, v) for e in results for v in told(e)]
-    if not found:
+    results = map(property_of, [*(document.get("results") or []), *((document.get("verdicts") or {}).get("after") or [])])
+    runs = [(r, v) for r in results for v in r.told]
+    if not runs:
         return [f"{path}: not written, since nothing is violated"]
     said = []
-    for i, (e, v) in enumerate(found, 1):
+    for i, (r, v) in enumerate(runs, 1):
         file = path if i == 1 else path.with_name(f"{path.name.removesuffix(_TRACES_ONLY)}-{i}{_TRACES_ONLY}")
-        _put(file, itf.build(e, v, facts_of(document, e)))
-        said.append(f"wrote {file} ({e['model']}: {e['property']})")
+        _put(file, itf.build(r.model, r.name, v.told, facts_of(document, r)))
+        said.append(f"wrote {file} ({r.model}: {r.name})")
     return said
 
 

@@ -3,72 +3,71 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
+from tlbcheck.options import REFERENCE
 from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
-from tlbcheck.report.judge import verdict
+from tlbcheck.result import ModelResult, RunResult
 
 
-def print_model(name: str, title: str, entries: list[dict[str, Any]], facts: dict[str, Any], expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
+def print_model(model: ModelResult, expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
+    """The verdicts on one model, and unless they are held against what it declares, its runs, scope and assumptions."""
     from tlbcheck.report.story import render
 
     if sys.stdout.isatty():
         from tlbcheck.report.terminal import show
 
-        show(name, title, entries, facts, expect=expect, stories=full or not several, full=full)
+        show(model, expect=expect, stories=full or not several, full=full)
         return
-    click.echo(f"{name}: {visible(title)}")
-    for e in entries:
-        note = f"   UNEXPECTED: the model declares {e['expected']}" if expect and e["expected"] not in (None, e["verdict"]) else ""
-        click.echo(f"  {e['property']:<18} {verdict(e):<14} {visible(e['reason'])}{note}")
-        if e["verdict"] == "violated" and e["callers"] == ["open"]:
+    click.echo(f"{model.name}: {visible(model.title)}")
+    for r in model:
+        note = f"   UNEXPECTED: {r.surprise}" if expect and r.surprise else ""
+        click.echo(f"  {r.name:<18} {r.words:<14} {visible(r.reason)}{note}")
+        if r.only_open:
             click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
-    if expect and (rest := unsettled(entries)):
+    if expect and (rest := unsettled(model.results)):
         click.echo(f"  {visible(rest)}")
     if not expect:
-        for e in entries:
-            for n, line in enumerate(e["engines"].get("reference", {}).get("run", ())):
-                click.echo(f"  {n:3d}. {visible(line)}" if n else f"\n{e['model']}: {e['property']} is violated (reference)\n    0. {visible(line)}")
-            for v in e["violations"] if every_case else e["violations"][-1:]:
+        for r in model:
+            for n, line in enumerate(r.engines[REFERENCE].run if REFERENCE in r.engines else ()):
+                click.echo(f"  {n:3d}. {visible(line)}" if n else f"\n{r.model}: {r.name} is violated (reference)\n    0. {visible(line)}")
+            for v in r.violations if every_case else r.violations[-1:]:
                 click.echo("")
-                click.echo(visible(render(e["model"], e["property"], v)))
-                if not every_case and len(e["violations"]) > 1:
-                    click.echo(f"  The shortest run of all has {e['violations'][0]['depth']} steps and is by the most general caller; --json tells both")
-        _print_scope(entries)
+                click.echo(visible(render(r.model, r.name, v.told)))
+                if not every_case and len(r.violations) > 1:
+                    click.echo(f"  The shortest run of all has {r.violations[0].depth} steps and is by the most general caller; --json tells both")
+        _print_scope(model)
     click.echo("")
 
 
-def print_proofs(entries: list[dict[str, Any]], invariant: bool) -> None:
+def print_proofs(model: ModelResult, invariant: bool) -> None:
     """Where the certificates are, and what the proofs rest on if asked for."""
-    for e in entries:
-        for path in e.get("certificates", ()):
-            click.echo(f"  {e['property']}: certificate {visible(path)}")
-        if e.get("certificates") == []:
-            click.echo(f"  {e['property']}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found")
-        if invariant and e.get("invariant"):
-            click.echo(f"  {e['property']} holds because in every reachable state")
-            for sentence in e["invariant"]:
+    for r in model:
+        for path in r.certificates or ():
+            click.echo(f"  {r.name}: certificate {visible(path)}")
+        if r.certificates == ():
+            click.echo(f"  {r.name}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found")
+        if invariant and r.invariant:
+            click.echo(f"  {r.name} holds because in every reachable state")
+            for sentence in r.invariant:
                 click.echo(f"    - {visible(sentence)}")
 
 
-def _print_scope(entries: list[dict[str, Any]]) -> None:
-    if not entries:
+def _print_scope(model: ModelResult) -> None:
+    if not model.results:
         return
-    scope = ", ".join(f"{n}: {v}" for n, v in entries[0]["scope"].items())
-    click.echo(visible(f"\n  scope: {scope}"))
-    for a in entries[0]["assumptions"]:
+    first = model.results[0]
+    click.echo(visible(f"\n  scope: {first.scope}"))
+    for a in first.assumptions:
         click.echo(visible(f"  assumes: {a}"))
-    if entries[0]["unreached"]:
-        click.echo(visible(f"  never executed: {'; '.join(entries[0]['unreached'])}"))
+    if first.unreached:
+        click.echo(visible(f"  never executed: {'; '.join(first.unreached)}"))
 
 
-def print_total(results: list[dict[str, Any]], expect: bool) -> None:
-    counts: dict[str, int] = {}
-    for e in results:
-        counts[e["verdict"]] = counts.get(e["verdict"], 0) + 1
-    unexpected = sum(1 for e in results if e["expected"] not in (None, e["verdict"]))
-    told = ", ".join(f"{n} {v}" for v, n in sorted(counts.items()))
-    click.echo(f"{len({e['model'] for e in results})} models, {len(results)} verdicts: {told}" + (f"; {unexpected} unexpected" if expect else ""))
+def print_total(run: RunResult) -> None:
+    """How many verdicts of each kind, and how many are not as declared."""
+    unexpected = sum(1 for r in run.results if r.surprise)
+    failed = sum(1 for m in run.models if m.failure is not None)
+    click.echo(run.counted + (f"; {unexpected} unexpected" if run.expect else "") + (f"; {failed} models could not be checked" if failed else ""))

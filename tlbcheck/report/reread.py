@@ -14,6 +14,8 @@ from tlbcheck.library import find_models, find_properties
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, digest, masks_of
+from tlbcheck.report.schema import property_of
+from tlbcheck.result import PropertyResult
 
 _COMMANDS = {"verify": "results", "review": "verdicts", "matrix": "rows", "list": "about"}
 """Whose results can be read, and a field that each has."""
@@ -54,16 +56,17 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
     confirmed = []
     place = Place(str(path))
     try:
-        for result in _results(document):
+        results = _results(document)
+        for result in results:
             model = _model(result)
-            found = find_properties([_text(result["property"])])
-            _same_model(model, [_text(r["property"]) for r in _results(document) if r["model"] == result["model"]], result, place)
-            for i, v in enumerate(result["violations"]):
+            judged = find_properties([result.name])[0]
+            _same_model(model, [r.name for r in results if r.model == result.model], result, place)
+            for i, v in enumerate(result.violations):
                 try:
-                    _again(model, found[0], v, first=i == 0)
+                    _again(model, judged, v.told, first=i == 0)
                 except ReplayError as error:
-                    raise InputError(f"violation {i + 1} of {result['property']} on {result['model']} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
-                confirmed.append((result["model"], result["property"], v))
+                    raise InputError(f"violation {i + 1} of {result.name} on {result.model} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
+                confirmed.append((result.model, result.name, v.told))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise _broken(path, error) from None
     return confirmed
@@ -80,34 +83,27 @@ def _again(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> N
     replay_lasso(model, told, dict(q.liveness)[v["clause"]], int(v["loop"]))
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
-    return value
+def _results(document: Mapping[str, Any]) -> list[PropertyResult]:
+    """The verdicts of ``verify``, or on both sides of a ``review``; other results have none."""
+    entries = document.get("results", ()) if document["command"] != "review" else [e for side in document["verdicts"].values() for e in side or []]
+    return [property_of(e) for e in entries]
 
 
-def _results(document: Mapping[str, Any]) -> list[Any]:
-    """The entries of a result of ``verify``, or of both sides of one of ``review``; other results have none."""
-    if document["command"] != "review":
-        return list(document.get("results", ()))
-    return [e for side in document["verdicts"].values() for e in side or []]
-
-
-def _model(result: Mapping[str, Any]) -> Model:
-    if result.get("origin"):
+def _model(result: PropertyResult) -> Model:
+    if result.origin:
         from tlbcheck.review import model_again
 
-        return model_again(result["origin"])
-    found = find_models(_text(result["model"]))
-    named = next((m for m in found if m.name == result["model"]), found[0])
-    return replace(named, profile=_text(result["scope"]["profile"]))
+        return model_again(result.origin)
+    among = find_models(result.model)
+    named = next((m for m in among if m.name == result.model), among[0])
+    return replace(named, profile=result.scope.profile)
 
 
-def _same_model(model: Model, judged: Sequence[str], result: Mapping[str, Any], place: Place) -> None:
+def _same_model(model: Model, judged: Sequence[str], result: PropertyResult, place: Place) -> None:
     """Raises ``InputError`` unless the model, with the properties ``judged``, is what the digest was made of."""
     from tlbcheck.system.lower import lower
 
-    if digest(lower(model, find_properties(judged, model))) != result["model_digest"]:
+    if digest(lower(model, find_properties(judged, model))) != result.model_digest:
         raise InputError(f"{model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
 
 

@@ -1,4 +1,7 @@
-"""Results as JSON, schema ``tlbcheck/1`` (fields may be added, never changed)."""
+"""What engines found, told: it becomes the typed result here (``tlbcheck.result``), each run with its whole story.
+
+``report.schema`` writes that as JSON, schema ``tlbcheck/1``.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,24 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlbcheck import __version__
 from tlbcheck.certificate.words import sentences
-from tlbcheck.engines.run import ModelResult, PropertyResult, is_shared, story
+from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared, story
 from tlbcheck.engines.trace import State, TraceStep, Violation
-from tlbcheck.errors import InternalError, Place, shown_file
+from tlbcheck.errors import InputError, InternalError, Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BoolType, Type, WordType
-from tlbcheck.reliance import assumption, reliances, settle
+from tlbcheck.reliance import reliances, settle
 from tlbcheck.replay.check import ReplayError, Story
 from tlbcheck.replay.contents import contents
 from tlbcheck.replay.interpreter import Entry
 from tlbcheck.report.caches import points, watched_text
 from tlbcheck.report.caches import write as write_caches
 from tlbcheck.report.story import file_and_line, yes_no
+from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Vacuity, Verdict
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -348,46 +352,64 @@ def masks_of(fields: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     return made
 
 
-def scope_of(result: ModelResult) -> dict[str, Any]:
+def covered(model: Model, decided: Sufficiency) -> Scope:
     """What a proof covers, for the reader: what the model says, and what was decided of its entries."""
-    return covered(result.model, result.decided)
+    return Scope({"cpus": model.cpus, **model.scope, **(decided.scope() if model.cache else {}), "profile": model.profile})
 
 
-def covered(model: Model, decided: Sufficiency) -> dict[str, Any]:
-    """The same from its parts."""
-    return {"cpus": model.cpus, **model.scope, **(decided.scope() if model.cache else {}), "profile": model.profile}
+def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelResult:
+    """The typed result of what engines found of one model, settled as far as it goes by itself (``tlbcheck.reliance``).
+
+    ``every_case``: with each run that has a trace, instead of the shortest, and the shortest by a caller that exists.
+    """
+    teller, relies = Teller(evidence.system), reliances(evidence.model)
+    common = _Common(digest(evidence.system), tuple(unreached(evidence)), (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system)), relies)
+    results = [_property_result(evidence, p, teller, common, every_case=every_case) for p in evidence.results]
+    return ModelResult(evidence.model.name, evidence.model.title, settle(results, {}, ()))
 
 
-def property_json(result: ModelResult, p: PropertyResult, teller: Teller, model_digest: str, *, every_case: bool, blame: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """One entry of ``results``."""
-    model = result.model
+class _Common(NamedTuple):
+    """What all verdicts on a model share."""
+
+    model_digest: str
+    unreached: tuple[str, ...]
+    premises: tuple[str, ...]
+    relies: tuple[Reliance, ...]
+
+
+def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Teller, common: _Common, *, every_case: bool) -> PropertyResult:
+    model, decided = evidence.model, evidence.decided
     shown = [v for v in p.violations if v.trace is not None]
     if not every_case:
         real = [v for v in shown if not any(pair in model.open_cases for pair in v.case)]
         shown = [*shown[:1], *(v for v in real[:1] if v is not shown[0])]
-    callers = sorted({str(case_values(result.system, v).get("caller")) for v in p.violations if v.case}) if p.violations else []
-    return {
-        "model": model.name,
-        "model_digest": model_digest,
-        "property": p.property.name,
-        "verdict": p.verdict,
-        "vacuous": p.vacuous,
-        "vacuous_declared": p.property.name in model.vacuous,
-        "vacuity_checked": p.looked,
-        "scope": scope_of(result),
-        "sufficiency": {**{c.name: c.reason or "holds" for c in result.decided.conditions}, **{d.name: d.why for d in result.decided.dimensions}},
-        "assumptions": [*model.assumptions, *result.decided.assumptions, *assumed(model, result.system)],
-        "unreached": unreached(result),
-        "engines": p.engines,
-        "expected": model.expected.get(p.property.name),
-        "expected_source": model.expected_source,
-        "reason": p.reason if p.looked else "; ".join([p.reason, "whether its trigger occurs was not looked at"]),
-        "invariant": invariant_in_words(result, p),
-        "callers": callers,
-        "origin": dict(model.origin),
-        "cases": len({v.case for v in p.violations}),
-        "violations": [teller.violation(v, blame.get(id(v))) for v in shown],
-    }
+    declared = model.expected.get(p.property.name)
+    return PropertyResult(
+        model=model.name,
+        name=p.property.name,
+        found=p.verdict,
+        how=p.reason,
+        engines=dict(p.engines),
+        vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked),
+        expectation=Expectation(None if declared is None else _declared(model, declared), model.expected_source),
+        scope=covered(model, decided),
+        sufficiency={**{c.name: c.reason or "holds" for c in decided.conditions}, **{d.name: d.why for d in decided.dimensions}},
+        invariant=invariant_in_words(evidence, p),
+        callers=tuple(sorted({str(case_values(evidence.system, v).get("caller")) for v in p.violations if v.case})),
+        cases=len({v.case for v in p.violations}),
+        depths={clause: min(v.depth for v in p.violations if v.clause == clause) for clause in dict.fromkeys(v.clause for v in p.violations)},
+        violations=tuple(Counterexample(teller.violation(v, evidence.blame.get(id(v)))) for v in shown),
+        origin=dict(model.origin),
+        **common._asdict(),
+    )
+
+
+def _declared(model: Model, verdict: str) -> Verdict:
+    """A verdict that a model declares. Raises ``InputError`` if there is none of that name."""
+    try:
+        return Verdict(verdict)
+    except ValueError:
+        raise InputError(f"{model.name} declares the verdict '{verdict}'", hint=f"verdicts are {', '.join(Verdict)}") from None
 
 
 def assumed(model: Model, system: TransitionSystem) -> list[str]:
@@ -399,33 +421,23 @@ def assumed(model: Model, system: TransitionSystem) -> list[str]:
     return made
 
 
-def invariant_in_words(result: ModelResult, p: PropertyResult) -> list[str] | None:
+def invariant_in_words(evidence: ModelEvidence, p: PropertyEvidence) -> tuple[str, ...] | None:
     """What a proof rests on, in sentences; None where no invariant was found."""
-    found = next((r.invariants[p.property.name] for r in result.proofs if p.property.name in r.invariants), None)
-    return sentences(result.system, found) if found is not None else None
+    invariant = next((r.invariants[p.property.name] for r in evidence.proofs if p.property.name in r.invariants), None)
+    return tuple(sentences(evidence.system, invariant)) if invariant is not None else None
 
 
-def unreached(result: ModelResult) -> list[str]:
+def unreached(evidence: ModelEvidence) -> list[str]:
     """Source lines of the model that no run executes."""
-    if result.explicit is None or not result.explicit.complete:
+    if evidence.explicit is None or not evidence.explicit.complete:
         return []
 
     def place(s: Step) -> str:
         at = relative(s.places[0])
         return f"{at['file']}:{at['line']} {s.action}"
 
-    reached = {place(s) for s in result.system.steps if s.index in result.explicit.steps_fired and s.places}
-    return sorted({place(s) for s in result.system.steps if s.places} - reached)
-
-
-def model_json(result: ModelResult, *, every_case: bool = False, blame: Mapping[int, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """The entries of ``results`` for one model, settled as far as it goes by itself (``tlbcheck.reliance``)."""
-    teller, model_digest, relies = Teller(result.system), digest(result.system), reliances(result.model)
-    made = [{**property_json(result, p, teller, model_digest, every_case=every_case, blame=blame or {}), "relies": [dict(r) for r in relies]} for p in result.results]
-    for e in made:
-        e["assumptions"] += map(assumption, relies)
-    settle(made, {}, ())
-    return made
+    reached = {place(s) for s in evidence.system.steps if s.index in evidence.explicit.steps_fired and s.places}
+    return sorted({place(s) for s in evidence.system.steps if s.places} - reached)
 
 
 def document(command: str, **more: Any) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from tlbcheck.engines.trace import Violation
 from tlbcheck.errors import Place
 from tlbcheck.faults import Fault
 from tlbcheck.report.facts import model_facts
-from tlbcheck.report.result import Teller, case_values, document, model_json, relative
+from tlbcheck.report.result import Teller, case_values, document, model_result, relative
+from tlbcheck.report.schema import property_json, property_of
 from tlbcheck.report.story import sentence
+from tlbcheck.result import PropertyResult, Verdict
 from tlbcheck.review import Key, Review, Side
 
 _WIDTH = 72
@@ -68,7 +70,13 @@ def _in_mail(review: Review, place: Place) -> int | None:
 
 
 def _entries(side: Side) -> list[dict[str, Any]] | None:
-    return None if side.result is None else model_json(side.result)
+    return None if side.result is None else [property_json(r) for r in model_result(side.result)]
+
+
+def results_of(review: Mapping[str, Any], side: str) -> list[PropertyResult] | None:
+    """The verdicts on the code ``before`` or ``after`` the patch; None where it was not seen."""
+    entries = review["verdicts"][side]
+    return None if entries is None else [property_of(e) for e in entries]
 
 
 def _grouped(side: Side, keys: set[Key]) -> list[dict[str, Any]]:
@@ -135,9 +143,6 @@ def _finding(review: Review, fault: Fault, before: set[Key]) -> dict[str, Any]:
 # -- as text
 
 
-_MARK = {"violated": "VIOLATED", "proved": "proved", "bounded": "bounded", "unknown": "UNKNOWN", "not-applicable": "not applicable"}
-
-
 def render(review: Mapping[str, Any]) -> str:
     """The review for a terminal: verdicts, each fault with its shortest run, what was not seen."""
     from tlbcheck.report.story import render as story
@@ -163,8 +168,7 @@ def _title(review: Mapping[str, Any]) -> str:
 
 
 def _table(review: Mapping[str, Any]) -> Iterator[str]:
-    sides = review["verdicts"]
-    verdicts = {side: {e["property"]: _MARK[e["verdict"]] + (" (vacuous)" if e["vacuous"] else "") for e in entries or []} for side, entries in sides.items()}
+    verdicts = {side: {r.name: r.words for r in results_of(review, side) or ()} for side in ("before", "after")}
     yield f"  {'property':<20} {'before':<16} after"
     for name in dict.fromkeys([*verdicts["before"], *verdicts["after"]]):
         yield f"  {name:<20} {verdicts['before'].get(name, 'not seen'):<16} {verdicts['after'].get(name, 'not seen')}"
@@ -181,7 +185,7 @@ def _headline(review: Mapping[str, Any]) -> Iterator[str]:
             yield "With all that is proposed below, every property holds: that was checked."
     elif review["verdicts"]["after"] is None:
         yield f"{review['function']} cannot be seen after the patch (it is gone, or the mail does not show it): nothing is decided."
-    elif all(e["verdict"] == "proved" for e in review["verdicts"]["after"]):
+    elif all(r.verdict is Verdict.PROVED and not r.undecided for r in results_of(review, "after") or ()):
         yield "Nothing is wrong with it after the patch."
     for what, text in (("fixes", "The patch fixes"), ("unexplained", "No single change was found for")):
         for g in review[what]:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from tlbcheck.report.judge import OK, UNDECIDED, status, told
+from tlbcheck.report.schema import run_of
 from tlbcheck.report.story import judged_at, notes, sentence, what
+from tlbcheck.result import Status
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _CASE = ("caller", "old", "left", "new", "other_cr4")
@@ -51,27 +52,32 @@ def _rule(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for error in document.get("errors", []):
-        yield {"level": "error", "message": {"text": f"{error['model']}: {error['message']}"}}
-    for e in document.get("results", []):
-        if status(e, document.get("expect", False)) == UNDECIDED:
-            yield {"level": "warning", "message": {"text": f"{e['model']}: {e['property']} is undecided ({e['verdict']}): {e['reason']}"}, "associatedRule": {"id": e["property"]}}
+    if document["command"] != "verify":
+        return
+    run = run_of(document)
+    for m in run.models:
+        if m.failure is not None:
+            yield {"level": "error", "message": {"text": f"{m.name}: {m.failure.message}"}}
+    for r in run.results:
+        if r.status(run.expect) is Status.UNDECIDED:
+            yield {"level": "warning", "message": {"text": f"{r.model}: {r.name} is undecided ({r.verdict}): {r.reason}"}, "associatedRule": {"id": r.name}}
 
 
 def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for e in document["results"]:
-        if status(e, document.get("expect", False)) == OK:
+    run = run_of(document)
+    for r in run.results:
+        if r.status(run.expect) is Status.HOLDS:
             continue
-        for v in told(e):
+        for v in (x.told for x in r.told):
             judged = judged_at(v)
             place = (v["blame"] or {}).get("place") or judged or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
-            text = f"{e['model']}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
+            text = f"{r.model}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
             yield {
-                **_result(e["property"], rules, text, [e["model"], v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
+                **_result(r.name, rules, text, [r.model, v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
                 "locations": [_location(place)] if place else [],
                 **_related(v),
                 "codeFlows": _flows(v),
-                "properties": {"model": e["model"], "clause": v["clause"]},
+                "properties": {"model": r.model, "clause": v["clause"]},
             }
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
-from tlbcheck.report.judge import reproduce, told, verdict
+from tlbcheck.report.judge import reproduce
 from tlbcheck.report.lanes import Lanes, Row, lanes
 from tlbcheck.report.story import case_lines, for_ever, render, sentence, start_values, watch
+from tlbcheck.result import ModelResult, PropertyResult, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,35 +29,35 @@ _LEAST = 8
 """Lines that a story has even on a very low screen."""
 _BETWEEN = 3
 """Empty lines between the parts, and the one with the next prompt."""
-_STYLES = {"violated": "bold red", "proved": "green", "bounded": "yellow", "unknown": "yellow", "not-applicable": "dim"}
+_STYLES = {Verdict.VIOLATED: "bold red", Verdict.PROVED: "green", Verdict.BOUNDED: "yellow", Verdict.UNKNOWN: "yellow", Verdict.NOT_APPLICABLE: "dim"}
 _NOTES = {"+": "blue", "-": "green", "!": "red"}
 _LIFE = {"cached": ("│", "blue"), "stale": ("┃", "red")}
 
 
-def show(name: str, title: str, entries: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], *, expect: bool, stories: bool, full: bool) -> None:
+def show(model: ModelResult, *, expect: bool, stories: bool, full: bool) -> None:
     """Print what was found of one model; ``stories``: with a run, ``full``: with all of them, and uncut."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text.assemble((visible(name), "bold"), f": {visible(title)}"))
-    widest = max((len(e["property"]) for e in entries), default=0)
-    for e in entries:
-        console.print(_verdict(e, expect, widest, console.width, full))
-    rest = "" if full and not expect else unsettled(entries)  # else it is among the assumptions
+    console.print(Text.assemble((visible(model.name), "bold"), f": {visible(model.title)}"))
+    widest = max((len(r.name) for r in model), default=0)
+    for r in model:
+        console.print(_verdict(r, expect, widest, console.width, full))
+    rest = "" if full and not expect else unsettled(model.results)  # else it is among the assumptions
     if rest:
         console.print(Text(f"  {visible(rest)}", style="yellow"))
-    found = [(e, v) for e in entries for v in told(e)]
+    runs = [(r, v.told) for r in model for v in r.told]
     if stories and not expect:
-        more = visible(_more(entries, len(found), full))
-        said = sum(_height(len(x), console.width) for x in (f"{name}: {title}", more, *([rest] if rest else []))) + len(entries)
+        more = visible(_more(model.results, len(runs), full))
+        said = sum(_height(len(x), console.width) for x in (f"{model.name}: {model.title}", more, *([rest] if rest else []))) + len(model.results)
         room = max(_LEAST, console.height - said - _BETWEEN)
-        for e, v in found if full else found[:1]:
+        for r, v in runs if full else runs[:1]:
             console.print()
-            for part in _story(console, e, v, facts, None if full else room):
+            for part in _story(console, r, v, model.facts, None if full else room):
                 console.print(part)
         if full:
-            for line in _scope(entries[0]):
+            for line in _scope(model.results[0]):
                 console.print(Text(visible(line), style="dim"))
         console.print()
         console.print(Text(more, style="dim"))
@@ -67,45 +68,45 @@ def _height(characters: int, width: int) -> int:
     return max(1, math.ceil(characters / width))
 
 
-def _verdict(e: Mapping[str, Any], expect: bool, widest: int, width: int, full: bool) -> Text:
+def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: bool) -> Text:
     from rich.text import Text
 
-    line = Text.assemble(f"  {e['property']:<{widest}} ", (f"{verdict(e):<14} ", _STYLES[e["verdict"]]), visible(e["reason"]))
-    if expect and e["expected"] not in (None, e["verdict"]):
-        line.append(f"   UNEXPECTED: the model declares {e['expected']}", style="bold red")
+    line = Text.assemble(f"  {r.name:<{widest}} ", (f"{r.words:<14} ", _STYLES[r.verdict]), visible(r.reason))
+    if expect and r.surprise:
+        line.append(f"   UNEXPECTED: {r.surprise}", style="bold red")
     elif not full:
         line.truncate(width, overflow="ellipsis")
     return line
 
 
-def _more(entries: Sequence[Mapping[str, Any]], found: int, full: bool) -> str:
-    others = f"{found - 1} more violation{'s' if found > 2 else ''}, " if found > 1 else ""
+def _more(results: Sequence[PropertyResult], runs: int, full: bool) -> str:
+    others = f"{runs - 1} more violation{'s' if runs > 2 else ''}, " if runs > 1 else ""
     more = "" if full else f"More: {others}scope and assumptions with --full. "
-    violated = [e for e in entries if e["verdict"] == "violated"]
-    return f"{more}A page: -o report.html. Reproduce: {reproduce(violated[:1] if violated else entries)}"
+    violated = [r for r in results if r.verdict is Verdict.VIOLATED]
+    return f"{more}A page: -o report.html. Reproduce: {reproduce(violated[:1] or results)}"
 
 
-def _scope(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield f"  scope: {', '.join(f'{n}: {v}' for n, v in entry['scope'].items())}"
-    for a in entry["assumptions"]:
+def _scope(r: PropertyResult) -> Iterator[str]:
+    yield f"  scope: {r.scope}"
+    for a in r.assumptions:
         yield f"  assumes: {a}"
-    if entry["unreached"]:
-        yield f"  never executed: {'; '.join(entry['unreached'])}"
+    if r.unreached:
+        yield f"  never executed: {'; '.join(r.unreached)}"
 
 
 # -- a run
 
 
-def _story(console: Console, entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any], room: int | None) -> Iterator[Text | Table]:
+def _story(console: Console, result: PropertyResult, v: Mapping[str, Any], facts: Mapping[str, Any], room: int | None) -> Iterator[Text | Table]:
     from rich.text import Text
 
     drawn = lanes(v, facts.get("variables", {}))
     memory = any(r.memory or r.cpu is None for r in drawn.rows)
     wide = console.width >= _NUMBER + _LANE * drawn.cpus + (_MEMORY if memory else 0)
     if not wide or os.environ.get("NO_COLOR"):
-        yield Text("\n".join(_cut(_wrapped(visible(render(entry["model"], entry["property"], v)), console.width), room)))
+        yield Text("\n".join(_cut(_wrapped(visible(render(result.model, result.name, v)), console.width), room)))
         return
-    head = [Text.assemble((f"{entry['property']} ({v['clause']})", "bold"), f": {visible(sentence(v['summary']))}")]
+    head = [Text.assemble((f"{result.name} ({v['clause']})", "bold"), f": {visible(sentence(v['summary']))}")]
     if room is None:
         head += [Text(visible(line)) for line in (*case_lines(v["case"]), f"Start: {', '.join(f'{n} = {x}' for n, x in start_values(v).items())}")]
     if text := watch(v):

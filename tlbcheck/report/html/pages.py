@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.html.viewer import labels, viewer
-from tlbcheck.report.judge import OK, UNDECIDED, facts_of, reproduce, status, told, verdict
+from tlbcheck.report.judge import facts_of, reproduce
+from tlbcheck.report.schema import property_of, run_of
 from tlbcheck.report.story import sentence
+from tlbcheck.result import PropertyResult, Status, Verdict
 
 _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
 
@@ -24,88 +26,78 @@ def page(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _verify(document: Mapping[str, Any]) -> dict[str, Any]:
-    results = document["results"]
-    names = list(dict.fromkeys(e["model"] for e in results))
-    sections = list(_sections(document, results))
-    title = names[0] if len(names) == 1 else "The library" if names else "Nothing was checked"
-    about = sections[0]["title"] if len(names) == 1 else _counted(results)
+    run = run_of(document)
+    judged = [m for m in run.models if m.failure is None]
+    sections = list(_sections(document, [m.results for m in judged], expect=run.expect))
+    title = judged[0].name if len(judged) == 1 else "The library" if judged else "Nothing was checked"
     return {
         "title": title,
-        "about": about,
-        "library": _library(sections) if len(names) > 1 else None,
+        "about": sections[0]["title"] if len(judged) == 1 else run.counted,
+        "library": _library(sections) if len(judged) > 1 else None,
         "sections": sections,
-        "errors": document.get("errors", []),
-        "expect": document.get("expect", False),
+        "errors": [{"model": m.name, "message": m.failure.message} for m in run.models if m.failure is not None],
+        "expect": run.expect,
         "viewers": any(e["viewers"] for s in sections for e in s["entries"]),
     }
 
 
-def _counted(results: Sequence[Mapping[str, Any]]) -> str:
-    counts: dict[str, int] = {}
-    for e in results:
-        counts[e["verdict"]] = counts.get(e["verdict"], 0) + 1
-    return f"{len({e['model'] for e in results})} models, {len(results)} verdicts: {', '.join(f'{n} {v}' for v, n in sorted(counts.items()))}"
-
-
-def _sections(document: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, runs: bool = True) -> Iterator[dict[str, Any]]:
-    """A section for each model, with an entry for each property; with ``runs``, with its violations."""
+def _sections(document: Mapping[str, Any], models: Sequence[Sequence[PropertyResult]], *, expect: bool, runs: bool = True) -> Iterator[dict[str, Any]]:
+    """A section for the results of each model, with an entry for each property; with ``runs``, with its violations."""
     shown = 0
-    for i, name in enumerate(dict.fromkeys(e["model"] for e in results), 1):
-        entries = [e for e in results if e["model"] == name]
-        facts = {**_NO_FACTS, **facts_of(document, entries[0])}
-        told_ = []
-        for k, e in enumerate(entries, 1):
-            made = _entry(document, e, facts, f"result-{i}-{k}", shown + 1, runs=runs)
-            shown += len(made["viewers"])
-            told_.append(made)
+    for i, results in enumerate(models, 1):
+        first = results[0]
+        facts = {**_NO_FACTS, **facts_of(document, first)}
+        entries = []
+        for k, r in enumerate(results, 1):
+            entries.append(_entry(r, facts, f"result-{i}-{k}", shown + 1, expect=expect, runs=runs))
+            shown += len(entries[-1]["viewers"])
         yield {
             "id": f"model-{i}",
-            "name": name,
+            "name": first.model,
             "title": facts.get("variant") or facts["title"],
             "source": facts["source"],
-            "entries": told_,
-            "scope": entries[0]["scope"],
-            "sufficiency": entries[0].get("sufficiency", {}),
-            "assumptions": entries[0]["assumptions"],
-            "unreached": entries[0]["unreached"],
+            "entries": entries,
+            "scope": first.scope.parts,
+            "sufficiency": first.sufficiency,
+            "assumptions": first.assumptions,
+            "unreached": first.unreached,
             "coverage": _coverage(facts.get("procedures", ())),
-            "graph": _explored(name, facts) if not any(e["viewers"] for e in told_) else "",
-            "reproduce": reproduce(entries),
+            "graph": _explored(first.model, facts) if not any(e["viewers"] for e in entries) else "",
+            "reproduce": reproduce(results),
         }
 
 
-def _entry(document: Mapping[str, Any], e: Mapping[str, Any], facts: Mapping[str, Any], id_: str, first: int, *, runs: bool) -> dict[str, Any]:
+def _entry(r: PropertyResult, facts: Mapping[str, Any], id_: str, first: int, *, expect: bool, runs: bool) -> dict[str, Any]:
     """One property of one model; its violations are numbered from ``first``."""
-    about = facts.get("properties", {}).get(e["property"], {"title": "", "source": "", "clauses": {}})
-    chosen = told(e) if runs else []
-    others = [v for v in e["violations"] if not any(v is x for x in chosen)] if runs else []
-    expect = document.get("expect", False)
-    found = status(e, expect)
+    about = facts.get("properties", {}).get(r.name, {"title": "", "source": "", "clauses": {}})
+    chosen = r.told if runs else ()
+    others = [v for v in r.violations if not any(v is x for x in chosen)] if runs else []
+    place = {id(v): n for n, v in enumerate(r.violations)}
     return {
         "id": id_,
-        "property": e["property"],
+        "property": r.name,
         "title": sentence(about["title"]) if about["title"] else "",
         "source": about["source"],
         "clauses": about["clauses"],
-        "verdict": verdict(e),
-        "class": _class(e["verdict"], found),
-        "as_declared": expect and found == OK,
-        "unexpected": f"the model declares {e['expected']}" if e["expected"] not in (None, e["verdict"]) else "",
-        "reason": sentence(e["reason"]) if e["reason"] else "",
-        "engines": [{"name": n, **{k: x for k, x in said.items() if k != "seconds" and x is not None}} for n, said in e["engines"].items()],
-        "invariant": e.get("invariant") or [],
-        "holds": e["verdict"] in ("proved", "bounded"),
-        "open_only": e["verdict"] == "violated" and e["callers"] == ["open"],
-        "viewers": [viewer(first + n, e, v, facts, about["clauses"]) for n, v in enumerate([*chosen, *others])],
+        "verdict": r.words,
+        "class": _class(r, expect=expect),
+        "as_declared": expect and r.status(expect) is Status.HOLDS,
+        "unexpected": r.surprise if expect or r.expectation.verdict is not None else "",
+        "reason": sentence(r.reason) if r.reason else "",
+        "engines": [{"name": n, **{k: x for k, x in vars(a).items() if k not in ("seconds", "run") and x not in (None, "")}} for n, a in r.engines.items()],
+        "invariant": r.invariant or [],
+        "holds": r.verdict in (Verdict.PROVED, Verdict.BOUNDED),
+        "open_only": r.only_open,
+        "viewers": [viewer(first + n, r.model, r.name, v.told, facts, about["clauses"], at=place[id(v)]) for n, v in enumerate([*chosen, *others])],
         "told": len(chosen),
-        "reproduce": reproduce([e]),
+        "reproduce": reproduce([r]),
     }
 
 
-def _class(found: str, status_: int) -> str:
-    if found == "violated":
+def _class(r: PropertyResult, *, expect: bool) -> str:
+    if r.verdict is Verdict.VIOLATED:
         return "bad"
-    return "open" if status_ == UNDECIDED else "none" if found == "not-applicable" else "good"
+    return "open" if r.status(expect) is Status.UNDECIDED else "none" if r.verdict is Verdict.NOT_APPLICABLE else "good"
 
 
 def _library(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -198,11 +190,11 @@ def _declared(expected: Mapping[str, str]) -> list[dict[str, str]]:
 
 def _review(document: Mapping[str, Any]) -> dict[str, Any]:
     patch = document["patch"]
-    after, before = document["verdicts"]["after"] or [], document["verdicts"]["before"]
+    after, before = ([property_of(e) for e in document["verdicts"][side] or ()] for side in ("after", "before"))
     findings = [_finding(document, i, f) for i, f in enumerate(document["findings"], 1)]
     lines = [{**x, "findings": [f for f in findings if f["here"] == x["n"]], "unseen": [u["text"] for u in document["unseen"] if u["line"] == x["n"]]} for x in document["lines"]]
     text = {x["n"]: x["text"] for x in lines}
-    sections = list(_sections(document, after, runs=not findings))
+    sections = list(_sections(document, [after] if after else [], expect=False, runs=not findings))
     return {
         "title": patch["subject"] or patch["shown"],
         "about": ", ".join(x for x in (f"by {patch['author']}" if patch["author"] else "", patch["date"], patch["shown"] if patch["subject"] else "") if x),
@@ -246,7 +238,6 @@ def _finding(document: Mapping[str, Any], number: int, f: Mapping[str, Any]) -> 
     models = document.get("models", {})
     facts = {**_NO_FACTS, **models.get("after", {})}
     clauses = facts.get("properties", {}).get(f["property"], {}).get("clauses", {})
-    entry = {"model": f["file"], "property": f["property"], "violations": ()}
     here = f["mail_line"]
     v = {**f["violation"], "blame": f["violation"]["blame"] or {"kind": f["kind"], "text": f"{f['summary']}: {f['fix']}"}}
     return {
@@ -256,19 +247,19 @@ def _finding(document: Mapping[str, Any], number: int, f: Mapping[str, Any]) -> 
         "number": number,
         "here": here,
         "at": f"Line {f['line']}" if here == f["line"] else f"{f['file']}:{f['line']}",
-        "viewer": viewer(number, entry, v, facts, clauses),
+        "viewer": viewer(number, f["file"], f["property"], v, facts, clauses),
     }
 
 
 _CHANGES = (("introduces", "Introduces", "bad"), ("leaves", "Leaves as it was", "open"), ("fixes", "Fixes", "good"))
 
 
-def _compared(before: Sequence[Mapping[str, Any]] | None, after: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _compared(before: Sequence[PropertyResult], after: Sequence[PropertyResult]) -> list[dict[str, Any]]:
     """Each property's verdict before (None where that code was not seen) and with the patch."""
 
-    def shown(entries: Sequence[Mapping[str, Any]], name: str) -> dict[str, str] | None:
-        found = next((e for e in entries if e["property"] == name), None)
-        return None if found is None else {"verdict": verdict(found), "class": _class(found["verdict"], status(found, False))}
+    def shown(results: Sequence[PropertyResult], name: str) -> dict[str, str] | None:
+        result = next((r for r in results if r.name == name), None)
+        return None if result is None else {"verdict": result.words, "class": _class(result, expect=False)}
 
-    names = dict.fromkeys(e["property"] for e in [*after, *(before or [])])
-    return [{"property": n, "before": shown(before or [], n), "after": shown(after, n)} for n in names]
+    names = dict.fromkeys(r.name for r in [*after, *before])
+    return [{"property": n, "before": shown(before, n), "after": shown(after, n)} for n in names]

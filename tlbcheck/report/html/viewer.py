@@ -13,8 +13,11 @@ from tlbcheck.report.story import case_lines, cpus, file_and_line, for_ever, jud
 _BLAME = {"missing": "What was missing", "misplaced": "What came too early"}
 
 
-def viewer(number: int, entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any], clauses: Mapping[str, str]) -> dict[str, Any]:
-    """Everything that the page's templates and script need; ``number`` counts the violations of the page from 1."""
+def viewer(number: int, model: str, property_name: str, v: Mapping[str, Any], facts: Mapping[str, Any], clauses: Mapping[str, str], *, at: int | None = None) -> dict[str, Any]:
+    """Everything that the page's templates and script need; ``number`` counts the violations of the page from 1.
+
+    ``at`` is the run's number among those of the property in the result, from 0; None: it is none of these.
+    """
     prefix = "" if number == 1 else f"v{number}-"
     variables = facts.get("variables", {})
     clause = clauses.get(v["clause"], "")
@@ -36,7 +39,7 @@ def viewer(number: int, entry: Mapping[str, Any], v: Mapping[str, Any], facts: M
         "prose": paragraphs(v, clause),
         "data": _data(v, prefix, drawn.cpus, facts, clause),
         "shown": _shown(v),
-        "graph": _drawing(entry, v, facts),
+        "graph": _drawing(model, property_name, at, facts),
     }
 
 
@@ -117,17 +120,16 @@ def _shown(v: Mapping[str, Any]) -> str:
     return f"{everything}; the watched entry is marked." if watched(v["caches"]) else f"{everything}. This violation is about none of it."
 
 
-def _drawing(entry: Mapping[str, Any], v: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _drawing(model: str, property_name: str, at: int | None, facts: Mapping[str, Any]) -> str:
     from tlbcheck.report.drawing import svg
 
     graph = facts.get("graph")
     if not graph:
         return ""
-    paths = graph["paths"].get(entry["property"], [])
-    at = next((i for i, x in enumerate(entry["violations"]) if x is v), len(paths))
-    if at >= len(paths):
+    paths = graph["paths"].get(property_name, [])
+    if at is None or at >= len(paths):
         return ""  # a run of which the graph has no path, such as a review's
-    return svg(graph, paths[at], title=f"{entry['model']}: the run to {entry['property']} among all {graph['states']:,} control states")
+    return svg(graph, paths[at], title=f"{model}: the run to {property_name} among all {graph['states']:,} control states")
 
 
 # -- what the script shows of each step
