@@ -80,6 +80,13 @@ _ENGINE = click.option(
     "or as sets; reference interprets the source of small Python models.",
 )
 
+_TREE = click.option(
+    "--tree",
+    "around",
+    type=click.Path(path_type=Path),
+    help="C: the project's sources, in whose headers macros are looked up (default: those around the file, under its nearest .git).",
+)
+
 _CODE = (
     click.option("--function", metavar="NAME", default="", help="C: the function to check (default: the one that the profile knows)."),
     click.option("--role", default="switch", show_default=True, help="C: what the function is to its callers."),
@@ -95,7 +102,17 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how C is read; the command gets them as one ``reading``."""
 
     @functools.wraps(command)
-    def read(function: str, role: str, defines: Sequence[str], undefines: tuple[str, ...], profiles: tuple[Path, ...], assumed: tuple[str, ...], facts: Sequence[str], **more: Any) -> Any:
+    def read(
+        function: str,
+        role: str,
+        defines: Sequence[str],
+        undefines: tuple[str, ...],
+        profiles: tuple[Path, ...],
+        assumed: tuple[str, ...],
+        facts: Sequence[str],
+        around: Path | None = None,
+        **more: Any,
+    ) -> Any:
         from tlbcheck.lang.harness import Reading
 
         said = {}
@@ -105,7 +122,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 raise InputError(f"--fact {fact} says neither yes nor no", hint="write --fact NAME=yes or NAME=no")
             said[name] = value == "yes"
         defined = {name: value if sign else "1" for name, sign, value in (d.partition("=") for d in defines)}
-        return command(reading=Reading(function, role, defined, undefines, profiles, assumed, said), **more)
+        return command(reading=Reading(function, role, defined, undefines, profiles, assumed, said, str(around or "")), **more)
 
     for option in reversed(_CODE):
         read = option(read)
@@ -131,6 +148,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_OUTPUTS
 @_FULL
 @_ENGINE
+@_TREE
 @_code_options
 def verify(
     reading: Reading,
@@ -224,6 +242,7 @@ def _write(document: dict[str, Any], outputs: Sequence[Path], as_json: bool) -> 
 @click.argument("name", metavar="MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
 @_OUTPUTS
+@_TREE
 @_code_options
 def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Path, ...]) -> None:
     """Every pair of contexts: the steps that the switch executes, and its verdict.
@@ -388,6 +407,7 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
 @click.argument("name", metavar="MODEL")
 @click.option("-p", "--property", "property_name", required=True, help="The property that is exported.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Horn clauses (.smt2) or AIGER (.aag, .aig).")
+@_TREE
 @_code_options
 def export_command(reading: Reading, name: str, property_name: str, output: Path) -> None:
     """Write the transition system and a property for other people's engines."""

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlbcheck.c import CUnit, load_profile, read_unit
+from tlbcheck.c.headers import Headers
+from tlbcheck.c.preprocess import Dependency, Macro
+from tlbcheck.c.profile import Profile
+from tlbcheck.c.settle import Settled, settle
 from tlbcheck.c.text import Text, tokens_of
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.harness import Harness, Reading, Subject
 from tlbcheck.lang.model import Model
+from tlbcheck.lang.program import Procedure
 from tlbcheck.lang.source import Source, read_source, read_text, source_of
 from tlbcheck.library import harnesses
+from tlbcheck.patch.tree import Tree
+
+
+@dataclass(frozen=True)
+class Around:
+    """The tree around a C file: ``start`` is the file's name in it, empty if it has none; ``called`` is for messages."""
+
+    tree: Tree
+    start: str
+    called: str
 
 
 def harness_for(role: str) -> Harness:
@@ -25,9 +40,21 @@ def harness_for(role: str) -> Harness:
     raise InputError(f"nothing waits for a function of role '{role}'", hint=f"there are: {', '.join(sorted({h.role for h in known})) or 'none'}")
 
 
-def unit_of(source: Source, harness: Harness, reading: Reading) -> CUnit:
-    profile = load_profile([harness.profile, *reading.profiles], harness.vocabulary)
-    return read_unit(source, profile, _defines(harness, reading), reading.assume_no_tlb_effect)
+def unit_of(source: Source, harness: Harness, reading: Reading, hypotheses: Mapping[str, bool] | None = None, settled: Settled = ()) -> CUnit:
+    return read_unit(source, harness_profile(harness, reading), _defines(harness, reading), reading.assume_no_tlb_effect, undefines=reading.undefines, hypotheses=hypotheses, settled=settled)
+
+
+def harness_profile(harness: Harness, reading: Reading) -> Profile:
+    return load_profile([harness.profile, *reading.profiles], harness.vocabulary)
+
+
+def _looked_up(source: Source, harness: Harness, reading: Reading, around: Around, name: str, use: Place, settled: Settled) -> tuple[Macro, frozenset[Dependency]]:
+    """The definition of a macro in a tree's headers. Raises ``InputError`` if they have none, or none that is sure to hold."""
+    before = harness_profile(harness, reading).headers
+    headers = Headers(around.tree, around.called, source, around.start, before, _defines(harness, reading), frozenset(reading.undefines), settled, harness.forced)
+    found = headers.find(name, use)
+    value = " ".join(t.text for t in found.macro.body)
+    return found.macro, frozenset({Dependency(name, value, use, origin=found.said)})
 
 
 def _defines(harness: Harness, reading: Reading) -> dict[str, str]:
@@ -40,19 +67,39 @@ def function_in(unit: CUnit, harness: Harness, reading: Reading) -> str | None:
     return next((n for n in names if n in unit.functions), None)
 
 
-def fit(source: Source, reading: Reading, *, name: str = "", evidence: Sequence[Source] = (), facts: frozenset[str] = frozenset(), origin: Mapping[str, Any] | None = None) -> Model:
+def fit(
+    source: Source,
+    reading: Reading,
+    *,
+    name: str = "",
+    evidence: Sequence[Source] = (),
+    facts: frozenset[str] = frozenset(),
+    origin: Mapping[str, Any] | None = None,
+    around: Around | None = None,
+) -> Model:
     """The model of the function of ``source`` that has the role.
 
-    ``evidence`` is other text of the same code base; ``facts`` holds whatever the text says.
+    ``evidence`` is other text of the same code base; ``facts`` holds whatever the text says. Macros that
+    decide what the function does and that ``source`` does not define are looked up ``around`` it.
     Raises ``InputError`` if there is no such function, or for what cannot be read in it.
     """
     harness = harness_for(reading.role)
-    unit = unit_of(source, harness, reading)
-    function = function_in(unit, harness, reading)
-    if function is None:
-        wanted = reading.function or " or ".join(unit.profile.roles[harness.role].functions)
-        raise InputError(f"defines no {wanted}", place=Place(source.name), hint=f"say which function has the role '{reading.role}': --function NAME")
-    procedure = unit.procedure(function, reading.role)
+    names = [reading.function] if reading.function else list(harness_profile(harness, reading).roles[harness.role].functions)
+    wanted = " or ".join(names)
+
+    def taken(unit: CUnit) -> Procedure:
+        function = function_in(unit, harness, reading)
+        if function is None:
+            raise InputError(f"defines no {wanted}", place=Place(source.name), hint=f"say which function has the role '{reading.role}': --function NAME")
+        return unit.procedure(function, reading.role)
+
+    def look_up(name: str, use: Place, settled: Settled) -> tuple[Macro, frozenset[Dependency]]:
+        if around is None:
+            raise InputError("there is no tree to look it up in")
+        return _looked_up(source, harness, reading, around, name, use, settled)
+
+    unit, procedure = settle(names, lambda hypotheses, settled: unit_of(source, harness, reading, hypotheses, settled), taken, look_up)
+    function = procedure.name
     subject = Subject(
         name=f"{name or source.name}:{function}",
         title=f"{function} as {name or source.name} has it",
@@ -88,10 +135,31 @@ def _names(sources: Sequence[Source]) -> set[str]:
 def fit_file(path: Path, reading: Reading) -> Model:
     """The model of a function in a C file; what stands around the file in its tree is evidence about the code base."""
     harness = harness_for(reading.role)
-    tree, inside = _tree_around(path.resolve(), harness)
-    evidence = [read_source(tree / f, f) for f in harness.files[1:] if (tree / f).is_file()] if tree else []
+    folder, inside = _tree_around(path.resolve(), harness)
+    evidence = [read_source(folder / f, f) for f in harness.files[1:] if (folder / f).is_file()] if folder else []
     source = source_of(read_text(path), str(path), inside or str(path))
-    return fit(source, reading, name=str(path), evidence=evidence, origin={"kind": "file", "file": str(path), "reading": reading.as_json()})
+    origin = {"kind": "file", "file": str(path), "reading": reading.as_json()}
+    return fit(source, reading, name=str(path), evidence=evidence, origin=origin, around=_around(path, reading, harness))
+
+
+def _around(path: Path, reading: Reading, harness: Harness) -> Around | None:
+    """The tree that was given, else the files around ``path`` under its nearest ``.git``, which is looked at no further."""
+    here = path.absolute()
+    if reading.tree:
+        tree, called = Tree(Path(reading.tree)), reading.tree
+        tree.check()
+    else:
+        top = next((folder for folder in here.parents if (folder / ".git").exists()), None)
+        if top is None:
+            return None
+        tree, called = Tree(top), f"the tree around {path}"
+    root = tree.path.absolute()
+    return Around(tree, here.relative_to(root).as_posix() if here.is_relative_to(root) else _usual(tree, harness), called)
+
+
+def _usual(tree: Tree, harness: Harness) -> str:
+    """Where the project has the function's file, if this tree has one there."""
+    return next((f for f in harness.files[:1] if tree.read(f) is not None), "")
 
 
 def _tree_around(path: Path, harness: Harness) -> tuple[Path | None, str]:

@@ -15,7 +15,7 @@ from tlbcheck.c import load_profile
 from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.errors import InputError, Place
 from tlbcheck.faults import Faults, faults
-from tlbcheck.fit import facts_of, fit, fit_file, harness_for, unit_of
+from tlbcheck.fit import Around, facts_of, fit, fit_file, harness_for, unit_of
 from tlbcheck.lang.harness import Reading
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.source import Source, read_text
@@ -108,7 +108,8 @@ def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None
     def fitted(side: Side, name: str, facts: frozenset[str]) -> None:
         if side.source is not None:
             origin = {"kind": "review", "file": file, "side": name, "tree": str(tree.path) if tree else "", "revision": tree.revision if tree else "", "reading": reading.as_json()}
-            side.model = fit(side.source, replace(reading, function=side.function), name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin)
+            around = Around(tree, side.source.name, str(tree.path)) if tree else None
+            side.model = fit(side.source, replace(reading, function=side.function), name=f"{side.source.name} {name} the patch", evidence=side.seen, facts=facts, origin=origin, around=around)
 
     fitted(after, "after", known)
     unread = unread or _unless_unread(lambda: fitted(before, "before", frozenset()))

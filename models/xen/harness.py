@@ -80,4 +80,5 @@ HARNESS = Harness(
     defines={"CONFIG_PV": "1"},  # Kconfig's default
     facts=(PV, PCID),
     build=build,
+    forced=("xen/include/xen/config.h",),
 )

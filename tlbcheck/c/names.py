@@ -10,10 +10,18 @@ from tlbcheck.c.profile import CallEntry, PlaceEntry
 from tlbcheck.c.syntax import Syntax
 from tlbcheck.c.text import Token
 from tlbcheck.c.values import CType, Value
-from tlbcheck.errors import Place
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.source import Source
 from tlbcheck.lang.types import Type
+
+
+class UnknownName(InputError):
+    """``name``, a plain identifier, is not known: no local, no constant, no macro that was read, nothing of the profile."""
+
+    def __init__(self, name: str, message: str, *, place: Place, hint: str) -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.name = name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tlbcheck.c.names import Constant, Names
+from tlbcheck.c.names import Constant, Names, UnknownName
 from tlbcheck.c.preprocess import Dependency
 from tlbcheck.c.profile import PlaceEntry
 from tlbcheck.c.syntax import Syntax, bare, canonical, part, text_of
@@ -73,6 +73,8 @@ class Places(ABC):
     callees: dict[p.Procedure, None] = field(default_factory=dict)
     temporaries: int = 0
     half: _Half | None = None
+    passed: dict[str, p.Parameter] = field(default_factory=dict)
+    """What callers of the role pass and the function does not take, by name."""
     unset: dict[str, Node] = field(default_factory=dict)
     """Locals that were declared without a value, until they are given one."""
 
@@ -191,6 +193,9 @@ class Places(ABC):
         if found is None and name in self.names.assumed:
             self.note(f"{name} is assumed to have no effect on the TLB, as was asked for")
             return PlaceEntry(name, self.place(node), ignored=True)
+        if found is None and node.type == "identifier":
+            hint = f"if it is a macro of a header, give -D {name}=VALUE or --tree DIR; else {self.ways_out('places', name)}"
+            raise UnknownName(name, f"'{name}' is not known in {self.syntax.what}", place=self.place(node), hint=hint)
         if found is None:
             raise self.refuse(node, f"'{name}' is not known", self.ways_out("places", name))
         return found
@@ -217,6 +222,11 @@ class Places(ABC):
             name = self.temporary()
             self.add(p.Read(place=self.place(node), variable=meaning, at=None, target=name))
             return Value(CBOOL if meaning.type == BOOL else Integer(meaning.type.width, meaning.type.signed) if isinstance(meaning.type, WordType) else Other(target.name), var(name, meaning.type))
+        if target.parameter:
+            parameter = self.passed.get(target.parameter)
+            if parameter is None or not isinstance(parameter.type, WordType):
+                raise self.refuse(node, f"'{target.name}' stands for '{target.parameter}', which callers pass to a function that does not take it, but", f"take '{target.parameter}'")
+            return Value(Integer(parameter.type.width, parameter.type.signed), var(parameter.name, parameter.type))
         text = target.constant or target.read
         if text:
             outer, self.syntax = self.syntax, self.names.fragment(text, f"places.{target.name}", self.syntax.token(node), target.place)

@@ -1,14 +1,17 @@
 """The preprocessor: conditions, definitions, and the expansion of macros.
 
-``#include`` is never followed. Of every name that decided a condition it is remembered what that
+``#include`` is never followed here. Of every name that decided a condition it is remembered what that
 decided, so that a verdict can say which configuration it is about. Text is expanded only where a
 function is used, with the definitions that were in force there.
+
+A name that nothing defines and no option settles counts as not defined, as in C; whoever must not take
+that for granted reads the text once more under the ``hypotheses`` that it is defined, and compares.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlbcheck.c.literals import character, integer
@@ -21,19 +24,27 @@ _DEPTH = 64
 _CONDITION = 2_000
 _WORD = 200
 _QUOTED = 10_000
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """A name that decided which text is compiled: ``value`` is None where it was not defined."""
+    """A name that decided which text is compiled: ``value`` is None where it was not defined.
+
+    ``question`` is what nothing that was read answers: the name, of which it is not known whether it is
+    defined, or the text of a condition that needs its value; empty where the answer is known.
+    ``origin`` says in words where a definition was found, if not in the text itself.
+    """
 
     name: str
     value: str | None
     place: Place
+    question: str = ""
+    origin: str = ""
 
     def __str__(self) -> str:
         decided = f"{self.name} is not defined" if self.value is None else f"{self.name} is defined as {self.value or 'nothing'}"
-        return f"{decided} (it decides what is compiled at {self.place})"
+        return f"{decided}{self.origin} (it decides what is compiled at {self.place})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +64,23 @@ class _Entry:
 
 @dataclass(eq=False)
 class Group:
-    """An ``#if`` ... ``#endif``; ``closed`` is false if the text ended first."""
+    """An ``#if`` ... ``#endif``; ``closed`` is false if the text ended first.
+
+    ``region`` from ``first`` to ``last`` is the text of all its branches, if it stands outside of functions.
+    """
 
     origin: Text
     start: int
     end: int
     depends: frozenset[Dependency]
     closed: bool = True
+    region: Sequence[Token] = ()
+    first: int = 0
+    last: int = 0
+
+    @property
+    def tokens(self) -> Sequence[Token]:
+        return self.region[self.first : self.last]
 
 
 @dataclass(eq=False)
@@ -69,13 +90,27 @@ class _Open:
     taken: bool
     active: bool
     depends: frozenset[Dependency]
+    region: list[Token] | None
+    """The text of all branches of the outermost condition, up to here; None inside brackets."""
+    first: int
+
+    def group(self, text: Text, end: int, closed: bool = True) -> Group:
+        return Group(text, self.token.start, end, self.depends, closed, self.region or (), self.first, len(self.region or ()))
 
 
 @dataclass(eq=False)
 class Preprocessor:
-    """``tokens`` are those of all active text in order; ``depends`` collects while text is expanded."""
+    """``tokens`` are those of all active text in order; ``depends`` collects while text is expanded.
+
+    ``given`` are the definitions of the command line, and ``undefined`` the names that it says are not
+    defined. ``hypotheses`` answer questions (see ``Dependency``); ``settled`` are definitions that were
+    found elsewhere, each with what decided it.
+    """
 
     given: Mapping[str, str]
+    undefined: frozenset[str] = frozenset()
+    hypotheses: Mapping[str, bool] = field(default_factory=dict)
+    settled: Sequence[tuple[Macro, frozenset[Dependency]]] = ()
     tokens: list[Token] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     history: dict[str, list[_Entry]] = field(default_factory=dict)
@@ -89,6 +124,8 @@ class Preprocessor:
             if not lines or len(lines) > 1 or lines[0][0].kind != "name" or any(t.kind == "error" for t in lines[0]):
                 raise InputError(f"-D {name}={value} defines nothing that C knows", hint="write -D NAME or -D NAME=VALUE")
             self.define(Macro(name, None, False, tuple(lines[0][1:])), frozenset())
+        for macro, depends in self.settled:
+            self.define(macro, depends)
 
     # -- definitions
 
@@ -121,19 +158,25 @@ class Preprocessor:
     def add(self, text: Text) -> None:
         """Read a text after what was read before."""
         opened: list[_Open] = []
-        active = True
+        active, depth = True, 0
+        region: list[Token] = []
         for line in tokens_of(text):
             if line[0].text != "#" or line[0].kind != "punct":
+                if opened:
+                    region += line
                 if active:
                     for t in line:
                         t.when = self.when
+                        depth += (t.kind == "punct") * ((t.text in _OPENING) - (t.text in _CLOSING))
                     self.tokens += line
                 continue
             word, rest = (line[1].text, line[2:]) if len(line) > 1 else ("", [])
+            self.directive(text, line, active)
             match word:
                 case "if" | "ifdef" | "ifndef":
                     seen, depends = self.decide(word, line[0], rest) if active else (False, frozenset[Dependency]())
-                    opened.append(_Open(line[0], active, seen, active and seen, depends))
+                    region = region if opened else []
+                    opened.append(_Open(line[0], active, seen, active and seen, depends, None if depth > 0 else region, len(region)))
                     active = active and seen
                 case "elif" | "else" | "endif" if not opened:
                     self.unseen(text, line[0])
@@ -149,12 +192,15 @@ class Preprocessor:
                 case "endif":
                     top = opened.pop()
                     active = top.active_around
-                    self.groups.append(Group(text, top.token.start, line[0].end, top.depends))
+                    self.groups.append(top.group(text, line[0].end))
                 case "define" | "undef":
                     depends = frozenset[Dependency]().union(*(o.depends for o in opened))
                     self.definition(word, line[0], rest, depends, active)
         for top in opened:
-            self.groups.append(Group(text, top.token.start, len(text.text), top.depends, closed=False))
+            self.groups.append(top.group(text, len(text.text), closed=False))
+
+    def directive(self, text: Text, line: list[Token], active: bool) -> None:
+        """A directive is read; for those who follow includes."""
 
     def unseen(self, text: Text, token: Token) -> None:
         """The end of a condition whose beginning is missing: where lines are known to be missing, an assumption."""
@@ -223,16 +269,29 @@ class Preprocessor:
                     made.append(t)
                     i += 1
             self.left = _EXPANDED
-            value = _Condition(self, self.expand(made), hash_).value()
-            return value != 0, frozenset(self.depends)
+            expanded = self.expand(made)
+            value = _Condition(self, expanded, hash_).value()
+            return self.answer(expanded, hash_) if value is None else value != 0, frozenset(self.depends)
         finally:
             self.depends = outer
 
     def defined(self, name: Token, where: Token) -> bool:
         found = self.look_up(name)
         if found is None and self.entry(name.text, name.when) is None:
-            self.depends.add(Dependency(name.text, None, where.place))
+            return self.supposed(name.text, where)
         return found is not None
+
+    def supposed(self, name: str, where: Token) -> bool:
+        """Whether ``name``, which nothing that was read defines, counts as defined."""
+        self.depends.add(Dependency(name, None, where.place, "" if name in self.undefined else name))
+        return name not in self.undefined and self.hypotheses.get(name, False)
+
+    def answer(self, condition: list[Token], where: Token) -> bool:
+        """Whether a condition holds that needs the value of a name of which only that it is defined is supposed."""
+        text = " ".join(t.text for t in condition)
+        name = next(t.text for t in condition if t.kind == "name")
+        self.depends.add(Dependency(name, None, where.place, f"#if {text}"))
+        return self.hypotheses.get(f"#if {text}", False)
 
     # -- expansion
 
@@ -284,7 +343,7 @@ class Preprocessor:
         name = arguments[0][0]
         known = self.defined(name, t)
         entry = self.entry(name.text, name.when)
-        on = known and entry is not None and entry.macro is not None and [x.text for x in entry.macro.body] == ["1"]
+        on = known and (entry is None or (entry.macro is not None and [x.text for x in entry.macro.body] == ["1"]))
         return Token("number", "1" if on else "0", t.start, t.end, t.origin, t.spaced, t.when)
 
     def arguments(self, name: Token, stack: list[Token]) -> tuple[list[list[Token]], Token]:
@@ -379,19 +438,25 @@ def _command_line(name: str, value: str) -> Source:
     return source_of(f"{name} {value}", "<command line>")
 
 
+_Number = tuple[int | None, bool]
+"""A number and whether it is unsigned."""
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
 
 
 @dataclass(eq=False)
 class _Condition:
-    """Evaluates the expression of an ``#if``: integers of 64 bits, signed unless a suffix says not."""
+    """Evaluates the expression of an ``#if``: integers of 64 bits, signed unless a suffix says not.
+
+    A number is None where it is not known, being made of a name of which only that it is defined is supposed.
+    """
 
     preprocessor: Preprocessor
     tokens: list[Token]
     where: Token
     at: int = 0
 
-    def value(self) -> int:
+    def value(self) -> int | None:
         made = self.conditional()
         if self.at < len(self.tokens):
             raise self.refuse(f"'{self.tokens[self.at].text}' in a condition")
@@ -411,7 +476,7 @@ class _Condition:
             return found
         return ""
 
-    def conditional(self) -> tuple[int, bool]:
+    def conditional(self) -> _Number:
         test = self.binary(0)
         if not self.take("?"):
             return test
@@ -419,9 +484,10 @@ class _Condition:
         if not self.take(":"):
             raise self.refuse("a '?' without ':'")
         no = self.conditional()
-        return _reduced((yes if test[0] else no)[0], yes[1] or no[1])
+        chosen = None if test[0] is None else (yes if test[0] else no)[0]
+        return _reduced(chosen, yes[1] or no[1])
 
-    def binary(self, level: int) -> tuple[int, bool]:
+    def binary(self, level: int) -> _Number:
         if level == len(_LEVELS):
             return self.unary()
         left = self.binary(level + 1)
@@ -429,21 +495,25 @@ class _Condition:
             left = self.apply(operator, left, self.binary(level + 1))
         return left
 
-    def apply(self, operator: str, left: tuple[int, bool], right: tuple[int, bool]) -> tuple[int, bool]:
+    def apply(self, operator: str, left: _Number, right: _Number) -> _Number:
         unsigned = left[1] or right[1]
+        if operator in ("||", "&&"):
+            decides = operator == "||"
+            truths = [None if n is None else n != 0 for n, _ in (left, right)]
+            return (int(decides) if decides in truths else None if None in truths else int(not decides)), False
         a, b = _reduced(left[0], unsigned)[0], _reduced(right[0], unsigned)[0]
+        if a is None or b is None:
+            return None, unsigned and operator not in _COMPARISONS
+        if operator in _COMPARISONS:
+            holds = {"==": a == b, "!=": a != b, "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b}[operator]
+            return int(holds), False
         match operator:
-            case "||":
-                return int(left[0] != 0 or right[0] != 0), False
-            case "&&":
-                return int(left[0] != 0 and right[0] != 0), False
-            case "==" | "!=" | "<" | ">" | "<=" | ">=":
-                holds = {"==": a == b, "!=": a != b, "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b}[operator]
-                return int(holds), False
             case "<<" | ">>":
-                if not 0 <= right[0] < 64:
-                    raise self.refuse(f"a shift by {right[0]}")
-                return _reduced(left[0] << right[0] if operator == "<<" else left[0] >> right[0], left[1])
+                a, count = left[0], right[0]
+                assert a is not None and count is not None
+                if not 0 <= count < 64:
+                    raise self.refuse(f"a shift by {count}")
+                return _reduced(a << count if operator == "<<" else a >> count, left[1])
             case "/" | "%":
                 if b == 0:
                     raise self.refuse("a division by 0")
@@ -452,16 +522,21 @@ class _Condition:
         made = {"|": a | b, "^": a ^ b, "&": a & b, "+": a + b, "-": a - b, "*": a * b}[operator]
         return _reduced(made, unsigned)
 
-    def unary(self) -> tuple[int, bool]:
+    def unary(self) -> _Number:
         operators = []
         while operator := self.take("!", "~", "-", "+"):
             operators.append(operator)
         value, unsigned = self.primary()
         for operator in reversed(operators):
-            value, unsigned = (int(not value), False) if operator == "!" else _reduced({"~": ~value, "-": -value, "+": value}[operator], unsigned)
+            if value is None:
+                unsigned = unsigned and operator != "!"
+            elif operator == "!":
+                value, unsigned = int(not value), False
+            else:
+                value, unsigned = _reduced({"~": ~value, "-": -value, "+": value}[operator], unsigned)
         return value, unsigned
 
-    def primary(self) -> tuple[int, bool]:
+    def primary(self) -> _Number:
         if self.take("("):
             made = self.conditional()
             if not self.take(")"):
@@ -478,12 +553,14 @@ class _Condition:
             return code, False
         if t.kind == "name":  # what is not defined counts as 0
             self.at += 1
-            if t.text != "true":
-                self.preprocessor.depends.add(Dependency(t.text, None, self.where.place))
-            return int(t.text == "true"), False
+            if t.text == "true":
+                return 1, False
+            return (None if self.preprocessor.supposed(t.text, self.where) else 0), False
         raise self.refuse(f"'{t.text}' in a condition")
 
 
-def _reduced(value: int, unsigned: bool) -> tuple[int, bool]:
+def _reduced(value: int | None, unsigned: bool) -> _Number:
+    if value is None:
+        return None, unsigned
     value &= (1 << 64) - 1
     return (value if unsigned or value < 1 << 63 else value - (1 << 64)), unsigned

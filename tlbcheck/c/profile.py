@@ -44,6 +44,8 @@ A profile is a TOML file. What C can say is said in C, in its ``header``; its ta
     [places."get_cpu_info()->cr4"]
     read = "read_cr4()"                 # reading it means this C expression
     copies = "MOV to CR4"               # writing it is half of that operation: the other half has to stand beside it
+    [places.features]                   # what callers of the role pass, to a function that does not take it
+    parameter = "cr4"
     [places."->arch.cr3"]               # a member chain of any variable
     effect = "none"                     # writing it changes nothing that the model knows
 
@@ -68,7 +70,7 @@ Meaning = Operation | Procedure | CaseVar | Flag | StateVar
 Vocabulary = Mapping[str, Meaning]
 
 _CALL = {"declaration": str, "operation": str, "assigns": str, "effect": str, "reason": str, "assert": bool, "instead_of_definition": bool, "names": bool}
-_PLACE = {"model": str, "constant": str, "read": str, "copies": str, "effect": str, "reason": str}
+_PLACE = {"model": str, "constant": str, "read": str, "copies": str, "parameter": str, "effect": str, "reason": str}
 _ROLE = {"functions": list, "declaration": str}
 
 
@@ -89,7 +91,10 @@ class CallEntry:
 
 @dataclass(frozen=True, eq=False)
 class PlaceEntry:
-    """What reading and writing a variable means; ``copies`` is the operation that writes what it is a copy of."""
+    """What reading and writing a variable means; ``copies`` is the operation that writes what it is a copy of.
+
+    ``parameter`` is one of the role that the function itself does not take.
+    """
 
     name: str
     place: Place
@@ -99,6 +104,7 @@ class PlaceEntry:
     copies: Operation | None = None
     ignored: bool = False
     reason: str = ""
+    parameter: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,15 +247,15 @@ class _File:
             raise self.refuse(f"places.{name}: '{table['copies']}' is no operation of one operand", "name the operation that writes what this is a copy of", name, "copies")
         if copies is not None and ("effect" in table or "read" not in table):
             raise self.refuse(f"places.{name}: a copy is written beside what it copies, and reading it means something", 'give read = "..." and no effect', name, "copies")
-        if sum(k in table for k in ("model", "constant", "read")) > 1 or not table.keys() & {"model", "constant", "read", "effect"}:
-            raise self.refuse(f"places.{name} has to say one thing", 'model, constant, read or effect = "none"', "places", name)
+        if sum(k in table for k in ("model", "constant", "read", "parameter")) > 1 or not table.keys() & {"model", "constant", "read", "parameter", "effect"}:
+            raise self.refuse(f"places.{name} has to say one thing", 'model, constant, read, parameter or effect = "none"', "places", name)
         key = name
         if not name.startswith(("->", ".")):
             tokens = [t for line in tokens_of(Text(self.source(name, place))) for t in line]
             if not tokens:
                 raise self.refuse("a place without a name", "name a variable", "places")
             key = canonical(parse_expression(tokens, f"places.{name}").root)
-        return PlaceEntry(key, place, meaning, table.get("constant", ""), table.get("read", ""), copies, "effect" in table, table.get("reason", ""))
+        return PlaceEntry(key, place, meaning, table.get("constant", ""), table.get("read", ""), copies, "effect" in table, table.get("reason", ""), table.get("parameter", ""))
 
     def role(self, name: str, table: dict[str, Any]) -> RoleEntry:
         functions = table.get("functions", [])

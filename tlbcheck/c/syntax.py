@@ -7,12 +7,12 @@ expanded and parsed: what stands elsewhere need not be understood.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tlbcheck.c.text import Text, Token
-from tlbcheck.c.values import SPELLINGS
+from tlbcheck.c.values import NOISE, SPELLINGS
 from tlbcheck.errors import InputError, Place
 
 if TYPE_CHECKING:
@@ -114,6 +114,20 @@ def _function(tokens: list[Token]) -> str:
             elif t.kind == "name":
                 name = found
     return ""
+
+
+def declared(tokens: Sequence[Token]) -> frozenset[str]:
+    """Every name that text outside of functions may declare: more rather than fewer. Of branches that exclude each other all are meant."""
+    if any(t.text == "enum" for t in tokens):
+        return frozenset(t.text for t in tokens if t.kind == "name")
+    found = set()
+    depth = 0
+    for t, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if t.kind == "punct":
+            depth = max(0, depth + (t.text in ("{", "(", "[")) - (t.text in ("}", ")", "]")))
+        elif t.kind == "name" and not depth and not (after is not None and after.kind == "name" and not after.text.startswith("__")):
+            found.add(t.text)
+    return frozenset(found) - _TYPE_WORDS - NOISE
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import pairwise
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from tlbcheck.c.enumerators import Enumerator, enumerators
 from tlbcheck.c.names import Constant, Followed, Signature
-from tlbcheck.c.preprocess import Dependency, Preprocessor
+from tlbcheck.c.preprocess import Dependency, Macro, Preprocessor
 from tlbcheck.c.profile import CallEntry, PlaceEntry, Profile
 from tlbcheck.c.statements import Statements
-from tlbcheck.c.syntax import Segment, Syntax, parse_declaration, parse_expression, parse_function, part, segments, text_of, walk
+from tlbcheck.c.syntax import Segment, Syntax, declared, parse_declaration, parse_expression, parse_function, part, segments, text_of, walk
 from tlbcheck.c.text import Text, Token, tokens_of
 from tlbcheck.c.typedefs import Typedefs
 from tlbcheck.c.values import CType, Integer, Other, Value, integer_type, number, signed, unknown
@@ -81,6 +81,10 @@ class CUnit:
     acting: frozenset[str] = field(init=False)
     """Functions of the profile that contain assembly."""
     _parsed: dict[str, tuple[Syntax, frozenset[Dependency]]] = field(default_factory=dict)
+    _names: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Of each function that was looked at, every name in it, before and after macros are expanded."""
+    _aside: set[Dependency] = field(default_factory=set)
+    """What the profile's own expressions depend on, where the file defines macros anew."""
     _followed: dict[tuple[str, tuple[Type | None, ...]], Followed] = field(default_factory=dict)
     _fragments: dict[tuple[str, Place], list[Token]] = field(default_factory=dict)
     _enumerators: dict[str, tuple[Enumerator, Segment, frozenset[Dependency]] | None] | None = None
@@ -254,6 +258,22 @@ class CUnit:
         found = self.enumerators()[name]
         return InputError(f"the constant '{name}', {why} is not known", place=found[0].name.place if found else Place(self.source.name), hint="give it a value of its own")
 
+    def open(self, wanted: Collection[str] = ()) -> list[Dependency]:
+        """What nothing that was read answers and may decide what the functions do that were looked at, or whether one of ``wanted`` is there.
+
+        One for each question, in the order of their places. Beside what decided the text of a function, that
+        is what decides whether something outside is there that bears a name which occurs in one.
+        """
+        found = {*self._aside}.union(*(c.depends for c in self._constants.values()), *(r.depends for r in self._read.values()), *(depends for _, depends in self._parsed.values()))
+        for name in self._names:
+            found |= self.around(self.segments[name])
+        names = frozenset(wanted).union(*self._names.values())
+        for group in self.preprocessor.groups:
+            if group.tokens and any(d.question for d in group.depends) and not names.isdisjoint(declared(group.tokens)):
+                found |= group.depends
+        by_question = {d.question: d for d in sorted(found, key=lambda d: (d.place.file, d.place), reverse=True) if d.question}
+        return sorted(by_question.values(), key=lambda d: (d.place.file, d.place, d.question))
+
     def around(self, segment: Segment) -> set[Dependency]:
         """What decided that the text of ``segment`` is compiled as it is."""
         a, b = segment.tokens[0].start, segment.tokens[-1].end
@@ -320,7 +340,8 @@ class CUnit:
             tokens = [t for line in tokens_of(Text(source)) for t in line]
             for t in tokens:
                 t.when = self.preprocessor.when
-            expanded, _ = self.preprocessor.expanded(tokens)
+            expanded, depends = self.preprocessor.expanded(tokens)
+            self._aside |= depends
             if not expanded:
                 raise InputError(f"{what} is empty", place=origin, hint="write one C expression")
             self._fragments[key] = self.types.spelled(expanded, self.given)
@@ -330,12 +351,14 @@ class CUnit:
         found = self._parsed.get(name)
         if found is None:
             segment = self.segments[name]
+            self._names[name] = frozenset(t.text for t in segment.tokens if t.kind == "name")
             if segment.damage is not None:
                 raise InputError(f"{name} cannot be read: {segment.damage.message}", place=segment.damage.place, hint=segment.damage.hint)
             for group in self.preprocessor.groups:
                 if not group.closed and group.origin is segment.origin and group.start < segment.tokens[-1].end:
                     raise InputError(f"{name} stands in a condition that is never closed", place=group.origin.place(group.start), hint="close it with #endif")
             tokens, depends = self.preprocessor.expanded(segment.tokens)
+            self._names[name] |= {t.text for t in tokens if t.kind == "name"}
             found = self._parsed[name] = parse_function(self.types.spelled(tokens, segment.position), name), frozenset(depends)
         return found
 
@@ -378,6 +401,8 @@ class CUnit:
                 raise syntax.refuse(node, "an enumeration inside a function", "declare it outside")
         reader = Statements(self, syntax, given=segment.origin is not self.own, result=signature.result)
         for q in parameters:
+            if q.name in ignores:
+                reader.passed[q.name] = q
             reader.declared.add(q.name)
             reader.stored[q.name] = q.type
         for (own, type_), passed in zip(signature.parameters, given, strict=True):
@@ -408,13 +433,25 @@ class CUnit:
 
 
 @_guarded
-def read_unit(source: Source, profile: Profile, defines: Mapping[str, str] | None = None, assume_no_tlb_effect: Sequence[str] = ()) -> CUnit:
-    """Read a C file. ``defines`` are the names that ``-D`` gives (an empty value counts as none).
+def read_unit(
+    source: Source,
+    profile: Profile,
+    defines: Mapping[str, str] | None = None,
+    assume_no_tlb_effect: Sequence[str] = (),
+    *,
+    undefines: Collection[str] = (),
+    hypotheses: Mapping[str, bool] | None = None,
+    settled: Sequence[tuple[Macro, frozenset[Dependency]]] = (),
+) -> CUnit:
+    """Read a C file. ``defines`` are the names that ``-D`` gives (an empty value counts as none), ``undefines`` those of ``-U``.
+
+    ``hypotheses`` and ``settled`` are what is supposed and what was found out of names that the text does
+    not define: see ``Preprocessor``.
 
     Raises ``InputError``, with its place, for text that cannot be taken apart; what stands inside a
     function is looked at when that function is asked for.
     """
-    preprocessor = Preprocessor(dict(defines or {}))
+    preprocessor = Preprocessor(dict(defines or {}), frozenset(undefines), hypotheses or {}, settled)
     for header in profile.headers:
         preprocessor.add(header)
     before = len(preprocessor.tokens)

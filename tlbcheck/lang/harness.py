@@ -52,7 +52,7 @@ class Harness:
 
     ``profile`` says under which names the function of ``role`` is known and what other names mean,
     in terms of ``vocabulary``. ``defines`` is the usual configuration. ``files``: where in the project's tree the function stands, and
-    after it what else shows ``facts``.
+    after it what else shows ``facts``; ``forced`` are headers that its build puts before every file.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Harness:
     defines: Mapping[str, str]
     facts: tuple[Fact, ...]
     build: Callable[[Subject], Model]
+    forced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Reading:
     """How C is to be read: what the options of the command line say.
 
     ``undefines`` takes names out of the usual configuration; ``facts`` overrides what the source
-    seems to show of its code base.
+    seems to show of its code base. ``tree`` is where headers are looked up; without it, what stands
+    around the file.
     """
 
     function: str = ""
@@ -80,6 +82,7 @@ class Reading:
     profiles: tuple[Path, ...] = ()
     assume_no_tlb_effect: tuple[str, ...] = ()
     facts: Mapping[str, bool] = field(default_factory=dict)
+    tree: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -90,8 +93,18 @@ class Reading:
             "profiles": [str(p) for p in self.profiles],
             "assume_no_tlb_effect": list(self.assume_no_tlb_effect),
             "facts": dict(self.facts),
+            "tree": self.tree,
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Reading:
-        return Reading(data["function"], data["role"], data["defines"], tuple(data["undefines"]), tuple(Path(p) for p in data["profiles"]), tuple(data["assume_no_tlb_effect"]), data["facts"])
+        return Reading(
+            data["function"],
+            data["role"],
+            data["defines"],
+            tuple(data["undefines"]),
+            tuple(Path(p) for p in data["profiles"]),
+            tuple(data["assume_no_tlb_effect"]),
+            data["facts"],
+            data.get("tree", ""),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import linecache
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -42,6 +43,18 @@ class Tree:
         if not file.is_file() or not file.resolve().is_relative_to(self.path.resolve()):
             return None
         return read_source(file, name)
+
+    def headers(self) -> list[str]:
+        """The names of all C headers. No link is followed."""
+        if self.revision:
+            listed = self._git("ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", self.revision)
+            return [n for n in (listed or b"").decode("utf-8", "replace").split("\0") if n.endswith(".h")]
+        found: list[str] = []
+        for folder, folders, files in os.walk(self.path):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            inside = Path(folder).relative_to(self.path)
+            found += [(inside / f).as_posix() for f in sorted(files) if f.endswith(".h") and not (Path(folder) / f).is_symlink()]
+        return found
 
     def _of_commit(self, name: str) -> Source | None:
         shown = f"{self.revision}:{name}"
