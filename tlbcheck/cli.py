@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
 from tlbcheck import __version__
-from tlbcheck.errors import InputError, InternalError
+from tlbcheck.errors import InputError, InternalError, OutputError
 from tlbcheck.options import ALL_ENGINES, ENGINES, Limits
 from tlbcheck.report.escape import visible
 from tlbcheck.result import ModelResult, RunResult, Status, worst
@@ -27,16 +30,30 @@ def _fail(status: Status, message: str) -> NoReturn:
     raise SystemExit(status)
 
 
+class _ReaderGone(BaseException):
+    """A pipe that takes nothing more; click would make exit status 1 of it, which means "violated"."""
+
+
 class _Group(click.Group):
     """Turns every error into one line and an exit status."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except BrokenPipeError:
+            raise _ReaderGone from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except OutputError as error:
+            _fail(Status.INTERNAL, str(error))
         except InputError as error:
             _fail(Status.USAGE, str(error))
         except InternalError as error:
             _fail(Status.INTERNAL, f"internal error: {error}")
+        except BrokenPipeError:
+            raise _ReaderGone from None
         except KeyboardInterrupt:
             _fail(Status.UNDECIDED, "interrupted")
 
@@ -68,6 +85,26 @@ _OUTPUTS = click.option(
     metavar="FILE",
     help="Write a report too: .html, .json, .itf.json, .sarif, .xml (JUnit) or .md; repeatable.",
 )
+_MODELS = click.option(
+    "--models",
+    "own",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Your own models: in DIR/models, properties in DIR/properties; their Python is run. Default: the working directory, and none where C or a mail is read.",
+)
+
+
+def _look_in(own: Path | None, *, foreign: bool) -> None:
+    """For the rest of the command a user's own models and properties are those in ``own``.
+
+    Without it they are the working directory's; but none of somebody else's files is run because its C or mail is read.
+    """
+    from tlbcheck.library import searching
+
+    if own is not None or foreign:
+        click.get_current_context().with_resource(searching(own))
+
+
 _FULL = click.option("--full", is_flag=True, help="On a terminal, show everything instead of a screenful.")
 BRIEFLY = 10.0
 """Seconds in which engines confirm what enumeration has decided, where many models are compared with what they declare."""
@@ -145,6 +182,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--max-memory", type=int, metavar="MIB", default=8192, show_default=True, help="Memory for a search, and for a solver.")
 @click.option("--max-states", type=int, metavar="N", help="Stop an engine that enumerates states after so many, with verdict unknown.")
 @click.option("--symmetry/--no-symmetry", default=True, show_default=True, help="In large searches keep one of the states that differ only in names (CPUs, pages, tags) that no rule tells apart.")
+@_MODELS
 @_OUTPUTS
 @_FULL
 @_ENGINE
@@ -152,6 +190,7 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_code_options
 def verify(
     reading: Reading,
+    own: Path | None,
     names: tuple[str, ...],
     property_names: tuple[str, ...],
     every_case: bool,
@@ -176,11 +215,12 @@ def verify(
     MODEL is a name from 'tlbcheck list', NAME@VARIANT, a file or folder of models, or a C file
     with the function that switches page tables.
     """
-    from tlbcheck.library import find_models, find_properties, models
+    from tlbcheck.library import find_models, find_properties, is_code, models
     from tlbcheck.report.outputs import check
     from tlbcheck.report.plain import print_model, print_proofs, print_total
     from tlbcheck.session import Job, check_all
 
+    _look_in(own, foreign=any(map(is_code, names)))
     check(outputs, "verify")
     find_properties(property_names)
     chosen = [m for n in names for m in find_models(n, reading)] if names else list(models().values())
@@ -241,21 +281,23 @@ def _write(document: dict[str, Any], outputs: Sequence[Path], as_json: bool) -> 
 @cli.command("matrix", epilog="Example: tlbcheck matrix xen/pcid-v5")
 @click.argument("name", metavar="MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
+@_MODELS
 @_OUTPUTS
 @_TREE
 @_code_options
-def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Path, ...]) -> None:
+def matrix_command(reading: Reading, own: Path | None, name: str, as_json: bool, outputs: tuple[Path, ...]) -> None:
     """Every pair of contexts: the steps that the switch executes, and its verdict.
 
     Contexts that the model cannot reach have no row. Exit status 1 if a row is not clean.
     """
-    from tlbcheck.library import find_model, find_properties
+    from tlbcheck.library import find_model, find_properties, is_code
     from tlbcheck.matrix import matrix
     from tlbcheck.report.outputs import check
 
+    _look_in(own, foreign=is_code(name))
     check(outputs, "matrix")
     model = find_model(name, reading)
-    question = find_properties(["missing-flush"])[0]
+    question = find_properties(["missing-flush"], model)[0]
     rows = matrix(model, question)
     missing = 32 - len(rows)
     note = f"{missing} of 32 rows are missing: their contexts cannot be reached in this version" if missing else ""
@@ -279,10 +321,11 @@ def matrix_command(reading: Reading, name: str, as_json: bool, outputs: tuple[Pa
 @click.option("--format", "shape", type=click.Choice(["text", "mail"]), default="text", show_default=True, help="'mail': a reply of 72 columns, ready to send.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for a solver.")
+@_MODELS
 @_OUTPUTS
 @_ENGINE
 @_code_options
-def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str, as_json: bool, timeout: float, outputs: tuple[Path, ...], engines: tuple[str, ...]) -> None:
+def review(reading: Reading, own: Path | None, mail: Path, tree: Path | None, rev: str, shape: str, as_json: bool, timeout: float, outputs: tuple[Path, ...], engines: tuple[str, ...]) -> None:
     """Check the function that a patch changes, before and after it.
 
     MAIL_OR_DIFF is a diff, a mail with a patch, a mailbox, or a reply that quotes the patch; '-' is
@@ -299,6 +342,7 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
     from tlbcheck.review import STDIN
     from tlbcheck.review import review as review_patch
 
+    _look_in(own, foreign=True)
     check_outputs(outputs, "review")
     if rev and tree is None:
         raise InputError("--rev needs the repository that has the commit", hint="give it as --tree DIR")
@@ -319,12 +363,14 @@ def review(reading: Reading, mail: Path, tree: Path | None, rev: str, shape: str
 
 @cli.command("list", epilog="Example: tlbcheck list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON on standard output.")
+@_MODELS
 @_OUTPUTS
-def list_command(as_json: bool, outputs: tuple[Path, ...]) -> None:
+def list_command(own: Path | None, as_json: bool, outputs: tuple[Path, ...]) -> None:
     """The models with their variants, and the properties; as a page with -o library.html."""
     from tlbcheck.library import models, properties
     from tlbcheck.report.outputs import check
 
+    _look_in(own, foreign=False)
     check(outputs, "list")
     found = models()
     if as_json or outputs:
@@ -345,7 +391,8 @@ def list_command(as_json: bool, outputs: tuple[Path, ...]) -> None:
 @cli.command("graph", epilog="Example: tlbcheck graph xen/before-pcid -o before.graphml")
 @click.argument("name", metavar="MODEL")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="GraphML (.graphml), DOT (.dot), node-link JSON (.json), or a drawing (.svg).")
-def graph_command(name: str, output: Path) -> None:
+@_MODELS
+def graph_command(own: Path | None, name: str, output: Path) -> None:
     """Write the graph of all reachable control states, with labelled steps.
 
     A drawing (.svg) shows every state of a small graph, and positions in procedures of a larger
@@ -353,10 +400,11 @@ def graph_command(name: str, output: Path) -> None:
     """
     from tlbcheck.engines.explicit import Tracked
     from tlbcheck.graph import FORMATS, draw, state_graph, write
-    from tlbcheck.library import find_model, find_properties
+    from tlbcheck.library import find_model, find_properties, is_code
     from tlbcheck.report import progress
     from tlbcheck.system.lower import lower
 
+    _look_in(own, foreign=is_code(name))
     if output.suffix not in FORMATS:
         raise InputError(f"no graph format is called '{output.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
     model = find_model(name)
@@ -364,13 +412,10 @@ def graph_command(name: str, output: Path) -> None:
     search.run()
     progress.clear()
     graph = state_graph(search)
-    try:
-        if output.suffix == ".svg":
-            draw(search, output)
-        else:
-            write(graph, output)
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}") from None
+    if output.suffix == ".svg":
+        draw(search, output)
+    else:
+        write(graph, output)
     click.echo(f"{output}: {graph.number_of_nodes():,} control states, {graph.number_of_edges():,} steps")
 
 
@@ -378,15 +423,18 @@ def graph_command(name: str, output: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", "name", metavar="MODEL", help="Check too that the certificate is of this model and its property.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for each solver.")
-def certify_command(file: Path, name: str | None, timeout: float) -> None:
+@_MODELS
+def certify_command(own: Path | None, file: Path, name: str | None, timeout: float) -> None:
     """Check a certificate with z3 and, where installed, with cvc5 and Bitwuzla.
 
-    Exit status 0 if it is accepted, 2 if it is refused, 3 if no solver decides it.
+    Exit status 0 if it is accepted as one of the model and property that it names, 2 if it is refused, 3 if no
+    solver decides it, or if it was not held against the model: --model does that.
     """
     from tlbcheck.certificate.check import judge
     from tlbcheck.certificate.file import RELIES
-    from tlbcheck.library import find_model
+    from tlbcheck.library import find_model, is_code
 
+    _look_in(own, foreign=name is not None and is_code(name))
     judged = judge(file, find_model(name) if name is not None else None, limits=Limits(seconds=timeout))
     about = judged.certificate.about
     for a in judged.answers:
@@ -400,7 +448,7 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
         click.echo(visible(f"{file}: {what} is proved{relies}; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
     else:
         click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that{relies}"))
-    raise SystemExit(Status.HOLDS)
+    raise SystemExit(Status.HOLDS if judged.of_model else Status.UNDECIDED)
 
 
 @cli.command("export", epilog="Example: tlbcheck export xen/flush-once -p missing-flush -o flush-once.aag")
@@ -408,20 +456,23 @@ def certify_command(file: Path, name: str | None, timeout: float) -> None:
 @click.option("-p", "--property", "property_name", required=True, help="The property that is exported.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Horn clauses (.smt2) or AIGER (.aag, .aig).")
 @_TREE
+@_MODELS
 @_code_options
-def export_command(reading: Reading, name: str, property_name: str, output: Path) -> None:
+def export_command(reading: Reading, own: Path | None, name: str, property_name: str, output: Path) -> None:
     """Write the transition system and a property for other people's engines."""
     from tlbcheck.export import write
-    from tlbcheck.library import find_model, find_properties
+    from tlbcheck.library import find_model, find_properties, is_code
 
+    _look_in(own, foreign=is_code(name))
     model = find_model(name, reading)
     click.echo(write(model, find_properties([property_name], model)[0], output))
 
 
 @cli.command("replay", epilog="Example: tlbcheck replay v5.json, after: tlbcheck verify xen/pcid-v5 --json > v5.json")
 @click.argument("file", type=click.Path(path_type=Path))
+@_MODELS
 @_OUTPUTS
-def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
+def replay_command(own: Path | None, file: Path, outputs: tuple[Path, ...]) -> None:
     """Run the violations of a JSON result again, by code that no engine shares; make reports of it.
 
     FILE is what --json of verify, review, matrix or list printed; only the first two have runs.
@@ -429,10 +480,11 @@ def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
     Exit status 1 if a violation is confirmed, 0 if the file has none, 2 if it is broken or edited.
     """
     from tlbcheck.report.outputs import check
-    from tlbcheck.report.reread import load, replay_document, reports
+    from tlbcheck.report.reread import load, of_code, replay_document, reports
     from tlbcheck.report.story import render
 
     document = load(file)
+    _look_in(own, foreign=of_code(document))
     check(outputs, document["command"])
     confirmed = replay_document(document, file)
     for i, (model, name, violation) in enumerate(confirmed):
@@ -444,13 +496,58 @@ def replay_command(file: Path, outputs: tuple[Path, ...]) -> None:
 
 
 def main() -> None:
-    """Entry point; nothing escapes as a Python traceback."""
+    """Entry point; nothing escapes as a Python traceback, and what cannot be written is never status 1."""
     try:
-        cli()
-    except KeyboardInterrupt:
+        try:
+            _run()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except (BrokenPipeError, _ReaderGone):
+        _end_as_by_sigpipe()
+    except OSError as error:
+        _silence(sys.stdout)
+        what = error.filename or "standard output cannot be written"
+        with suppress(OSError):
+            _fail(Status.INTERNAL, f"{what}: {error.strerror or error}")
+        raise SystemExit(Status.INTERNAL) from None
+
+
+def _run() -> None:
+    try:
+        raise SystemExit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
         _fail(Status.UNDECIDED, "interrupted")
     except RecursionError:
         _fail(Status.USAGE, "an expression or procedure of the model is nested too deeply; simplify it")
+    except MemoryError:
+        _fail(Status.INTERNAL, "out of memory; --max-memory bounds a search")
+    except (OSError, SystemExit):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _fail(Status.INTERNAL, f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
+
+
+def _end_as_by_sigpipe() -> NoReturn:
+    """End like other Unix commands whose reader has gone: by the signal, which a shell shows as 141."""
+    _silence(sys.stdout, sys.stderr)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    raise SystemExit(128 + signal.SIGPIPE)
+
+
+def _silence(*streams: TextIO | None) -> None:
+    """Nothing more can be written there: what is still buffered goes nowhere when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
 
 
 if __name__ == "__main__":

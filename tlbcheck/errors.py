@@ -2,6 +2,7 @@
 
 TlbcheckError
 ├── InputError       the user's model, file or option cannot be used: exit status 2
+├── OutputError      what was asked for cannot be written, the disk is full: exit status 4
 └── InternalError    two parts of tlbcheck contradict each other: exit status 4
 """
 
@@ -48,6 +49,10 @@ class InputError(TlbcheckError):
         self.hint = hint
         text = f"{place}: {message}" if place else message
         super().__init__(f"{text}; {hint}" if hint else text)
+
+
+class OutputError(InputError):
+    """A file or standard output that takes nothing more, through no fault of what was asked."""
 
 
 class InternalError(TlbcheckError):

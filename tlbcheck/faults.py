@@ -18,6 +18,7 @@ from typing import Any
 
 from tlbcheck.blame import judged, lines_run
 from tlbcheck.changes import Change, Line, Proposals, apply
+from tlbcheck.engines.child import end_with_parent
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.engines.trace import Violation
@@ -175,5 +176,5 @@ class _Series:
         workers = min(len(_JOBS), os.cpu_count() or 1)
         if workers <= 1:
             return [_job(n) for n in range(len(_JOBS))]
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"), initializer=end_with_parent) as pool:
             return list(pool.map(_job, range(len(_JOBS))))

@@ -19,6 +19,7 @@ from tlbcheck.engines.compile import State
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.trace import Trace, Violation
 from tlbcheck.errors import InputError
+from tlbcheck.files import replacing, write_text
 from tlbcheck.report.result import plain
 from tlbcheck.system.transition_system import Step
 
@@ -195,7 +196,7 @@ def draw(search: Tracked, path: Path) -> None:
     found = [] if shortest is None else [replace(shortest, trace=search.trace(shortest))]
     graph = picture(search, {"shortest": found})
     name = search.system.model.name
-    path.write_text(svg(graph, graph["paths"].get("shortest", [[]])[0], title=f"{name}: {graph['kind']}", standalone=True) + "\n")
+    write_text(path, svg(graph, graph["paths"].get("shortest", [[]])[0], title=f"{name}: {graph['kind']}", standalone=True) + "\n")
 
 
 def write(graph: networkx.MultiDiGraph[int], path: Path) -> None:
@@ -204,11 +205,12 @@ def write(graph: networkx.MultiDiGraph[int], path: Path) -> None:
 
     match FORMATS.get(path.suffix):
         case "GraphML":
-            networkx.write_graphml(graph, path)
+            with replacing(path) as beside:
+                networkx.write_graphml(graph, beside)
         case "DOT":
-            path.write_text(_dot(graph))
+            write_text(path, _dot(graph))
         case "node-link JSON":
-            path.write_text(json.dumps(networkx.node_link_data(graph, edges="edges"), default=_plain))
+            write_text(path, json.dumps(networkx.node_link_data(graph, edges="edges"), default=_plain))
         case _:
             raise InputError(f"no graph format is called '{path.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
 

@@ -2,6 +2,9 @@
 
 A model's file is loaded under a private package name, so that families can use relative imports
 wherever their folder stands, and nothing called ``models`` appears among a user's packages.
+
+Loading a file runs it. So whoever reads C or mails, which somebody else may have sent together with
+the folder around them, does it under ``searching(None)``: then nothing but the library is loaded.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +34,53 @@ def _home(kind: str) -> Path:
     package = Path(__file__).resolve().parent
     inside = package / kind
     return inside if inside.is_dir() else package.parent / kind
+
+
+_searched: list[Path | None] = []
+"""The innermost ``searching``; without one it is the working directory."""
+
+
+@contextmanager
+def searching(folder: Path | None) -> Iterator[None]:
+    """Meanwhile a user's own models and properties are those in ``folder``/models and ``folder``/properties.
+
+    None: there are none, and no Python file is loaded but the library's own, and those that are named by a path.
+    Raises ``InputError`` if ``folder`` has neither.
+    """
+    if folder is not None and not any((folder / kind).is_dir() for kind in ("models", "properties")):
+        raise InputError(
+            "has no folder models and none called properties",
+            place=Place(str(folder)),
+            hint="give the folder that holds them: --models DIR",
+        )
+    _searched.append(folder)
+    try:
+        yield
+    finally:
+        _searched.pop()
+
+
+def is_code(name: str) -> bool:
+    """Whether ``name`` is a C file that exists, not a model's name."""
+    return Path(name).suffix in CODE and Path(name).is_file()
+
+
+def _own(kind: str) -> Path | None:
+    """The folder of the user's own models or properties, None if there is none or none may be loaded."""
+    folder = _searched[-1] if _searched else Path.cwd()
+    own = folder / kind if folder is not None else None
+    return own if own is not None and own.is_dir() and own.resolve() != _home(kind) else None
+
+
+def _guarded() -> AbstractContextManager[None]:
+    """What reads C does not load the working directory's files, unless ``searching`` said which to load."""
+    return nullcontext() if _searched else searching(None)
+
+
+def _not_loaded(kind: str) -> str:
+    """Advice where a name may be meant that stands in files which are not loaded."""
+    here = _searched and _searched[-1] is None and (Path.cwd() / kind).is_dir()
+    return f"; {kind}/ of this folder is not loaded where C or mails are read, --models . does that" if here else ""
 
 
 def _package(folder: Path) -> str:
@@ -110,9 +161,9 @@ def models_in(path: Path) -> dict[str, Model]:
 
 
 def harnesses() -> list[Harness]:
-    """The environments of the library, and of the working directory's ``models``, that a C function can be put into."""
-    own = Path.cwd() / "models"
-    folders = [_home("models"), *([own] if own.is_dir() and own.resolve() != _home("models") else [])]
+    """The environments of the library, and of the user's own models, that a C function can be put into."""
+    own = _own("models")
+    folders = [_home("models"), *([own] if own is not None else [])]
     found = {id(value): value for folder in folders for file in _files(folder) for value in vars(load_file(file)).values() if isinstance(value, Harness)}
     return list(found.values())
 
@@ -128,53 +179,63 @@ def properties_in(path: Path) -> dict[str, Property]:
     return found
 
 
-def models(folder: Path | None = None) -> dict[str, Model]:
-    """All models of the library and of ``folder``/models (default: the working directory's)."""
+def models() -> dict[str, Model]:
+    """All models of the library and of the user's own folder."""
     found = models_in(_home("models"))
-    own = (folder or Path.cwd()) / "models"
-    if own.is_dir() and own.resolve() != _home("models"):
+    if (own := _own("models")) is not None:
         found |= models_in(own)
     return found
 
 
-def properties(folder: Path | None = None) -> dict[str, Property]:
-    """All properties of the library and of ``folder``/properties, in the order in which they are reported."""
+def properties() -> dict[str, Property]:
+    """All properties of the library and of the user's own folder, in the order in which they are reported."""
     found = properties_in(_home("properties"))
-    own = (folder or Path.cwd()) / "properties"
-    if own.is_dir() and own.resolve() != _home("properties"):
+    if (own := _own("properties")) is not None:
         found |= properties_in(own)
     order = ["missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault"]
     return dict(sorted(found.items(), key=lambda x: (order.index(x[0]) if x[0] in order else len(order), x[0])))
 
 
 def find_models(name: str, reading: Reading | None = None) -> list[Model]:
-    """The models that ``name`` means: ``MODEL``, ``MODEL@VARIANT``, ``MODEL:NUMBER=N@VARIANT``, or a file or folder that exists.
+    """The models that ``name`` means: what ``named`` takes, or a file or folder that exists.
 
     A C file is read as ``reading`` says. Raises ``InputError`` naming what there is.
     """
-    if Path(name).is_file() and Path(name).suffix in CODE:
+    if is_code(name):
         from tlbcheck.fit import fit_file
         from tlbcheck.lang.harness import Reading
 
-        return [fit_file(Path(name), reading or Reading())]
+        with _guarded():
+            return [fit_file(Path(name), reading or Reading())]
     sized, _, variant = name.partition("@")
     base, numbers = split_name(sized)
     path = Path(base)
-    if path.exists():
-        found = list(models_in(path).values())
-        if not found:
-            raise InputError(f"{base} defines no model", place=Place(base), hint="give a module-level variable a tlbcheck.Model")
-        chosen = [m for m in found if not variant or variant in m.variants]
-        if not chosen:
-            raise InputError(f"{base} has no variant '{variant}'", place=Place(base))
-        return [_member(m, numbers, variant) for m in chosen]
+    if not path.exists():
+        return [named(name)]
+    found = list(models_in(path).values())
+    if not found:
+        raise InputError(f"{base} defines no model", place=Place(base), hint="give a module-level variable a tlbcheck.Model")
+    chosen = [m for m in found if not variant or variant in m.variants]
+    if not chosen:
+        raise InputError(f"{base} has no variant '{variant}'", place=Place(base))
+    return [_member(m, numbers, variant) for m in chosen]
+
+
+def named(name: str) -> Model:
+    """The model called ``MODEL``, ``MODEL@VARIANT`` or ``MODEL:NUMBER=N@VARIANT``; never a file of that path.
+
+    Raises ``InputError`` naming what there is.
+    """
+    sized, _, variant = name.partition("@")
+    base, numbers = split_name(sized)
     known = _among(base)
     if base not in known:
         import difflib
 
         near = difflib.get_close_matches(base, known, n=1, cutoff=0.4)
-        raise InputError(f"unknown model '{base}'", hint=f"did you mean {near[0]}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too")
-    return [_member(known[base], numbers, variant)]
+        advice = f"did you mean {near[0]}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too"
+        raise InputError(f"unknown model '{base}'", hint=advice + _not_loaded("models"))
+    return _member(known[base], numbers, variant)
 
 
 def find_model(model: Model | str, reading: Reading | None = None) -> Model:
@@ -189,9 +250,9 @@ def find_model(model: Model | str, reading: Reading | None = None) -> Model:
 
 def _among(name: str) -> dict[str, Model]:
     """All models, or as few as the name needs to be looked up: those of the working directory, and of the library's family."""
-    own, home = Path.cwd() / "models", _home("models")
+    own, home = _own("models"), _home("models")
     family = home / name.partition("/")[0]
-    for folder in ([own] if own.is_dir() and own.resolve() != home else []) + ([family] if family.is_dir() and family != home else []):
+    for folder in ([own] if own is not None else []) + ([family] if family.is_dir() and family != home else []):
         found = models_in(folder)
         if name in found:
             return found
@@ -224,7 +285,8 @@ def find_properties(names: Sequence[str] | None, model: Model | None = None) -> 
 
     Raises ``InputError`` for an unknown one, here or in what a procedure of ``model`` ensures.
     """
-    known = properties()
+    with _guarded() if model is not None and model.origin else nullcontext():
+        known = properties()
     for procedure in (*model.reachable(), *model.procedures, *(c.procedure for c in model.contracts)) if model is not None else ():
         for n in procedure.ensures:
             if n not in known:
@@ -234,5 +296,5 @@ def find_properties(names: Sequence[str] | None, model: Model | None = None) -> 
         return list(known.values())
     for n in names:
         if n not in known:
-            raise InputError(f"unknown property '{n}'", hint=f"there are: {', '.join(known)}")
+            raise InputError(f"unknown property '{n}'", hint=f"there are: {', '.join(known)}{_not_loaded('properties')}")
     return [known[n] for n in known if n in names]

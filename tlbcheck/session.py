@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
+from tlbcheck.engines.child import end_with_parent
 from tlbcheck.errors import InputError, InternalError, shown_file
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
@@ -109,7 +110,7 @@ def _each(models: Sequence[Model], job: Job, workers: int) -> Iterator[ModelResu
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"), initializer=end_with_parent)
 
 
 def _alone(n: int) -> ModelResult:

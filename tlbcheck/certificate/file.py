@@ -17,6 +17,7 @@ from tlbcheck.engines.obligations import SystemText
 from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError
+from tlbcheck.files import write_text
 from tlbcheck.reliance import rests_on
 from tlbcheck.report.result import covered, digest
 from tlbcheck.result import Scope
@@ -88,7 +89,7 @@ def _write(folder: Path, text: SystemText, invariant: Invariant | StateSet, abou
     path = folder / file_name(text.system.model.name, text.property, about[KIND])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(certificate(text, invariant, about), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}", hint="name a folder that can be written to") from None
+    write_text(path, certificate(text, invariant, about))
     return path

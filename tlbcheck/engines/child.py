@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import resource
+import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +61,19 @@ class Child:
         self.connection.close()
 
 
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
+
+
+def end_with_parent() -> None:
+    """Let this process be killed when the one that made it ends, however that ends. Linux only; elsewhere its limits end it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _run(connection: Any, work: Callable[[], Any], memory: int) -> None:
+    end_with_parent()
     try:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)

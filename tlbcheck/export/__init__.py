@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlbcheck.errors import InputError
+from tlbcheck.files import write_bytes
 from tlbcheck.lang.model import Model, Property
 
 FORMATS = (".smt2", ".aag", ".aig")
@@ -34,8 +35,5 @@ def write(model: Model, prop: Property, path: Path) -> str:
         circuit, bad = aiger.exported(system, prop.name)
         content = aiger.ascii_aiger(circuit, bad) if path.suffix == ".aag" else aiger.binary_aiger(circuit, bad)
         said = f"{len(circuit.inputs)} inputs, {len(circuit.latches)} latches, {len(circuit.gates)} gates; a violation after d steps is seen in frame d + 1"
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", hint="name a file that can be written") from None
+    write_bytes(path, content)
     return f"{path}: {model.name}, {prop.name}; {said}"

@@ -85,7 +85,11 @@ def read_text(path: Path) -> str:
 
 def text_in(stream: BinaryIO, name: str) -> str:
     """The text that is left in a stream; the same errors."""
-    data = stream.read(LARGEST + 1)
+    return decoded(stream.read(LARGEST + 1), name)
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Text from bytes; the same errors."""
     if len(data) > LARGEST:
         raise InputError(f"is larger than {LARGEST >> 20} MiB", place=Place(name), hint="give only what is to be checked")
     if b"\0" in data:

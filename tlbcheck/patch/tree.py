@@ -1,18 +1,30 @@
-"""The tree that a patch is put onto: a folder, or one commit of a repository, of which nothing is run."""
+"""The tree that a patch is put onto: a folder, or one commit of a repository, of which nothing is run.
+
+A repository may come from a stranger, and git runs programs that a repository's configuration names:
+hooks, filters, text conversions, pagers, a file system monitor, and the transports by which a partial
+clone fetches what it lacks. So git is not asked. Objects and references are read with dulwich, in
+Python, and the configuration is not read at all.
+"""
 
 from __future__ import annotations
 
-import io
 import linecache
 import os
-import subprocess
+import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.source import Source, read_source, source_of, text_in
+from tlbcheck.lang.source import LARGEST, Source, decoded, read_source, source_of
 
-_SECONDS = 20
+if TYPE_CHECKING:
+    from dulwich.objects import ObjectID, ShaFile
+    from dulwich.objects import Tree as TreeObject
+    from dulwich.repo import BaseRepo
+
+_LINK = 0o120000
 
 
 @dataclass(frozen=True)
@@ -26,8 +38,8 @@ class Tree:
         """Raises ``InputError`` if there is no such folder or commit."""
         if not self.path.is_dir():
             raise InputError("is no folder", place=Place(str(self.path)), hint="give a checkout of the project: --tree DIR")
-        if self.revision and self._git("cat-file", "-e", "--end-of-options", f"{self.revision}^{{commit}}") is None:
-            raise InputError(f"has no commit '{self.revision}'", place=Place(str(self.path)), hint="name a commit of the repository in --tree")
+        if self.revision:
+            self._root  # noqa: B018 (it is read, and kept, or refused)
 
     def read(self, name: str) -> Source | None:
         """A file of the tree, None if it has none of that name. Never reads outside the tree.
@@ -47,8 +59,7 @@ class Tree:
     def headers(self) -> list[str]:
         """The names of all C headers. No link is followed."""
         if self.revision:
-            listed = self._git("ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", self.revision)
-            return [n for n in (listed or b"").decode("utf-8", "replace").split("\0") if n.endswith(".h")]
+            return self._headers_of_commit()
         found: list[str] = []
         for folder, folders, files in os.walk(self.path):
             folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -56,23 +67,112 @@ class Tree:
             found += [(inside / f).as_posix() for f in sorted(files) if f.endswith(".h") and not (Path(folder) / f).is_symlink()]
         return found
 
+    def _headers_of_commit(self) -> list[str]:
+        from dulwich.object_store import iter_tree_contents
+
+        try:
+            listed = list(iter_tree_contents(self._repository.object_store, self._root.id))
+        except Exception as error:
+            raise self._unreadable(error) from None
+        return [os.fsdecode(e.path) for e in listed if e.path is not None and e.path.endswith(b".h") and e.mode != _LINK]
+
     def _of_commit(self, name: str) -> Source | None:
-        shown = f"{self.revision}:{name}"
-        data = self._git("cat-file", "blob", "--end-of-options", shown)
-        if data is None:
+        from dulwich.errors import NotTreeError
+        from dulwich.objects import Blob
+
+        try:
+            mode, sha = self._root.lookup_path(self._object, name.encode())
+            found = self._object(sha)
+        except (KeyError, NotTreeError):
             return None
-        text = text_in(io.BytesIO(data), shown)
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._unreadable(error) from None
+        if not isinstance(found, Blob) or mode == _LINK:
+            return None
+        shown = f"{self.revision}:{name}"
+        text = decoded(found.data[: LARGEST + 1], shown)
         remember(shown, text)
         return source_of(text, shown, name)
 
-    def _git(self, *words: str) -> bytes | None:
+    def _object(self, sha: ObjectID) -> ShaFile:
+        """An object of the repository. Raises ``InputError`` if that lacks it, as a partial clone may."""
         try:
-            run = subprocess.run(["git", "-C", str(self.path), *words], capture_output=True, timeout=_SECONDS, check=False)
-        except FileNotFoundError:
-            raise InputError("a commit of a tree is read with git, which is not installed", hint="install git, or check the commit out and leave --rev away") from None
-        except subprocess.TimeoutExpired:
-            raise InputError(f"git did not answer within {_SECONDS} s", place=Place(str(self.path)), hint="check the commit out and leave --rev away") from None
-        return run.stdout if run.returncode == 0 else None
+            return self._repository.object_store[sha]
+        except KeyError:
+            raise InputError(
+                f"lacks the object {sha.decode(errors='replace')[:12]} of '{self.revision}'",
+                place=Place(str(self.path)),
+                hint=f"nothing is fetched from elsewhere; complete the clone, or {_CHECK_OUT}",
+            ) from None
+
+    @cached_property
+    def _repository(self) -> BaseRepo:
+        """The repository that ``path`` is in, without its configuration."""
+        from dulwich.object_store import DiskObjectStore
+        from dulwich.refs import DiskRefsContainer
+        from dulwich.repo import BaseRepo
+
+        own, common = _folders_of(self.path)
+        if (common / "reftable").is_dir():
+            raise InputError("keeps its references in a form that is not read", place=Place(str(self.path)), hint=_CHECK_OUT)
+        store = DiskObjectStore(str(common / "objects"))
+        weakref.finalize(self, store.close)
+        return BaseRepo(store, DiskRefsContainer(str(common), str(own)))
+
+    @cached_property
+    def _root(self) -> TreeObject:
+        from dulwich.objects import Commit, Tag
+        from dulwich.objects import Tree as Tree_
+        from dulwich.objectspec import parse_object
+
+        none = InputError(f"has no commit '{self.revision}'", place=Place(str(self.path)), hint="name a commit of the repository in --tree")
+        if ":" in self.revision or "@{" in self.revision:
+            raise none
+        try:
+            # dulwich knows NAME^{} alone; NAME^{commit} says the same of what ends in a commit.
+            found = parse_object(self._repository, self.revision.replace("^{commit}", "^{}"))  # type: ignore[arg-type] # asks for no more than a BaseRepo has
+            while isinstance(found, Tag):
+                found = self._object(found.object[1])
+            root = self._object(found.tree) if isinstance(found, Commit) else None
+        except InputError:
+            raise
+        except (KeyError, ValueError):
+            raise none from None
+        except Exception as error:
+            raise self._unreadable(error) from None
+        if not isinstance(root, Tree_):
+            raise none
+        return root
+
+    def _unreadable(self, error: Exception) -> InputError:
+        """What is said of a damaged object: dulwich fails in many ways on one."""
+        return InputError(f"'{self.revision}' cannot be read ({type(error).__name__})", place=Place(str(self.path)), hint=f"the repository is damaged; {_CHECK_OUT}")
+
+
+_CHECK_OUT = "check the commit out and leave --rev away"
+
+
+def _folders_of(path: Path) -> tuple[Path, Path]:
+    """A checkout's git folder, and the one that it shares with others: objects and most references are there.
+
+    Raises ``InputError`` if ``path`` is in no repository.
+    """
+    for folder in (path.resolve(), *path.resolve().parents):
+        for own in (folder / ".git", folder):
+            if own.is_file() and own.name == ".git":
+                own = folder / _line(own).removeprefix("gitdir: ")
+            if (own / "HEAD").is_file():
+                common = own / _line(own / "commondir") if (own / "commondir").is_file() else own
+                if (common / "objects").is_dir():
+                    return own, common
+    raise InputError("is in no git repository, so it has no commits", place=Place(str(path)), hint="leave --rev away")
+
+
+def _line(file: Path) -> str:
+    with file.open("rb") as stream:
+        return stream.read(4096).decode(errors="replace").strip()
 
 
 def remember(file: str, text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbcheck.errors import InputError
+from tlbcheck.files import write_text
 from tlbcheck.report.judge import facts_of
 from tlbcheck.report.schema import property_of
 
@@ -42,14 +43,20 @@ def check(paths: Sequence[Path], command: str) -> None:
 
 
 def write(document: Mapping[str, Any], paths: Sequence[Path]) -> list[str]:
-    """Write each file; gives a sentence about each. Raises ``InputError`` if one cannot be written."""
-    said = []
+    """Write each file; gives a sentence about each. Raises ``InputError``, after the others, if one cannot be written."""
+    said: list[str] = []
+    failed: InputError | None = None
     for path in paths:
-        if ending(path) == _TRACES_ONLY:
-            said += _traces(document, path)
-        else:
-            _put(path, _builder(ending(path))(document))
-            said.append(f"wrote {path}")
+        try:
+            if ending(path) == _TRACES_ONLY:
+                said += _traces(document, path)
+            else:
+                write_text(path, _builder(ending(path))(document))
+                said.append(f"wrote {path}")
+        except InputError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return said
 
 
@@ -84,13 +91,6 @@ def _traces(document: Mapping[str, Any], path: Path) -> list[str]:
     said = []
     for i, (r, v) in enumerate(runs, 1):
         file = path if i == 1 else path.with_name(f"{path.name.removesuffix(_TRACES_ONLY)}-{i}{_TRACES_ONLY}")
-        _put(file, itf.build(r.model, r.name, v.told, facts_of(document, r)))
+        write_text(file, itf.build(r.model, r.name, v.told, facts_of(document, r)))
         said.append(f"wrote {file} ({r.model}: {r.name})")
     return said
-
-
-def _put(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.library import find_models, find_properties
+from tlbcheck.library import find_properties, named
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, digest, masks_of
@@ -36,6 +36,13 @@ def load(path: Path) -> dict[str, Any]:
     return document
 
 
+def of_code(document: Mapping[str, Any]) -> bool:
+    """Whether the result is of C or a mail, which are read again without anything being run."""
+    results = document.get("results")
+    entries = results if isinstance(results, list) else []
+    return document["command"] == "review" or any(isinstance(e, dict) and e.get("origin") for e in entries)
+
+
 def reports(document: Mapping[str, Any], path: Path, outputs: Sequence[Path]) -> list[str]:
     """Write reports of a result that was read from ``path``; see ``outputs.write``. Raises ``InputError`` too if it is broken."""
     try:
@@ -59,7 +66,7 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
         results = _results(document)
         for result in results:
             model = _model(result)
-            judged = find_properties([result.name])[0]
+            judged = find_properties([result.name], model)[0]
             _same_model(model, [r.name for r in results if r.model == result.model], result, place)
             for i, v in enumerate(result.violations):
                 try:
@@ -94,9 +101,7 @@ def _model(result: PropertyResult) -> Model:
         from tlbcheck.review import model_again
 
         return model_again(result.origin)
-    among = find_models(result.model)
-    named = next((m for m in among if m.name == result.model), among[0])
-    return replace(named, profile=result.scope.profile)
+    return replace(named(result.model), profile=result.scope.profile)
 
 
 def _same_model(model: Model, judged: Sequence[str], result: PropertyResult, place: Place) -> None:
