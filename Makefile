@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: verify test test-all lint mutants bench clean
+.PHONY: verify test test-all lint fuzz mutants bench clean
 
 verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
@@ -17,6 +17,10 @@ test-all: $(SETUP)
 lint: $(SETUP)
 	$(BIN)/ruff check tlbcheck models properties tests bench
 	$(BIN)/mypy tlbcheck models properties tests bench/run.py
+
+# Mutated inputs of every kind, for MINUTES= (60); what fails is kept in fuzz-failures/.
+fuzz: $(SETUP)
+	$(BIN)/python tests/fuzz/campaign.py --minutes $(or $(MINUTES),60)
 
 mutants: $(SETUP)
 	$(BIN)/python tests/mutants.py

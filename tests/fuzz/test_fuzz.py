@@ -1,0 +1,23 @@
+"""A few mutated inputs of every kind; ``make fuzz`` runs as many as there is time for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import campaign
+import pytest
+from kinds import KINDS, Kind
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
+def test_mutated_inputs_are_judged_or_refused_in_one_line(kind: Kind, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    campaign.batch(kind, range(QUICK[kind.name]), counts, failures)
+    assert not failures
+    assert counts["past the parser"] > 0
+
+
+QUICK = {"c": 6, "mail": 2, "result": 12, "certificate": 6, "profile": 6, "model": 8}
+"""Inputs of each kind in the suite: those that take longest least."""
