@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: verify test test-all lint fuzz mutants bench clean
+.PHONY: verify test test-all lint fuzz mutants differential bench clean
 
 verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
@@ -24,6 +24,11 @@ fuzz: $(SETUP)
 
 mutants: $(SETUP)
 	$(BIN)/python tests/mutants.py
+
+# Random models, every engine against the reference interpreter; goes on where the last time ended (.differential/).
+MINUTES ?= 60
+differential: $(SETUP)
+	$(BIN)/python tests/differential/differential.py --minutes $(MINUTES)
 
 # cr3race beside every peer that is installed (apt-get install spin rumur berkeley-abc); make bench SIZES="S M" does these only.
 bench: $(SETUP)

@@ -14,7 +14,9 @@ from tlbcheck.library import find_properties, models_in, properties_in
 from tlbcheck.reference.search import Search
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "models"
-EXPECTED: dict[str, dict[str, Any]] = tomllib.loads((CASES / "expected.toml").read_text(encoding="utf-8")) if CASES.is_dir() else {}
+EXPECTED: dict[str, dict[str, Any]] = (
+    tomllib.loads((CASES / "expected.toml").read_text(encoding="utf-8")) if CASES.is_dir() else {}
+)
 CONTRACTS = "case/contract-narrower-world never-bad"
 """The promise is judged by ``tlbcheck.reliance``, whichever engine searched."""
 
@@ -45,7 +47,9 @@ def test_case_is_answered_as_expected(case: str, models: dict[str, Model]) -> No
     table = EXPECTED[case]
     verdict, depth = answer(models[case.split()[0]], case.split()[1])
     # Whether the trigger of a proof is among the operations of its model is not what these are about.
-    wanted = {"proved": {"proved", "vacuous"}, "unknown-is-fine": {"unknown", "vacuous"}}.get(table["answer"], {table["answer"]}) | set(table.get("also", ()))
+    wanted = {"proved": {"proved", "vacuous"}, "unknown-is-fine": {"unknown", "vacuous"}}.get(
+        table["answer"], {table["answer"]}
+    ) | set(table.get("also", ()))
     assert verdict in wanted
     if verdict == "violated" and "depth" in table:
         assert depth == table["depth"]

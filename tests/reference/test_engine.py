@@ -29,7 +29,10 @@ def test_a_violation_is_told_step_by_step(monkeypatch: pytest.MonkeyPatch) -> No
 def test_it_has_to_agree_with_the_engines_that_are_asked_too() -> None:
     model = models_in(EXAMPLE / "models")["mine/remap"]
     result = check(model, [properties_in(EXAMPLE / "properties")["fresh-use"]], engines=("explicit", REFERENCE))
-    assert {name: a.verdict for name, a in result["fresh-use"].engines.items()} == {"explicit": "proved", REFERENCE: "proved"}
+    assert {name: a.verdict for name, a in result["fresh-use"].engines.items()} == {
+        "explicit": "proved",
+        REFERENCE: "proved",
+    }
 
 
 def test_a_procedure_that_is_no_python_function_is_refused_by_name() -> None:

@@ -19,7 +19,9 @@ def interpret(model: Model, properties: Sequence[Property], *, max_states: int |
     found = search.run(max_states=max_states, seconds=seconds)
     for name, error in found.errors.items():
         raise InputError(f"{model.name}, {name}: {error}", hint="widen the ghost's type, or guard the update")
-    triggers = {(q.trigger.kind, q.trigger.name): 1 for q in properties if q.trigger is not None and q.name in found.triggered}
+    triggers = {
+        (q.trigger.kind, q.trigger.name): 1 for q in properties if q.trigger is not None and q.name in found.triggered
+    }
     return EngineResult(
         REFERENCE,
         complete=found.complete,
@@ -29,5 +31,8 @@ def interpret(model: Model, properties: Sequence[Property], *, max_states: int |
         seconds=time.perf_counter() - began,
         fired=triggers | {("opened", name): 1 for name in found.opened},
         reason=found.reason,
-        runs={name: tuple(min((way for (q, _), way in found.bad.items() if q == name), key=lambda way: way[0])[1]) for name, _ in found.bad},
+        runs={
+            name: tuple(min((way for (q, _), way in found.bad.items() if q == name), key=lambda way: way[0])[1])
+            for name, _ in found.bad
+        },
     )

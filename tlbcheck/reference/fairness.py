@@ -12,8 +12,12 @@ Edge = tuple[State, Hashable]
 """Where a move leads, and whose it is: a CPU's software, an interrupt's delivery, or None for what nothing demands."""
 
 
-def fair_part(states: Iterable[State], edges: Mapping[State, Sequence[Edge]], delivers: frozenset[Hashable]) -> frozenset[State] | None:
-    """States among which a fair run can stay for ever; None if there are none. ``delivers``: the demands that are deliveries of interrupts."""
+def fair_part(
+    states: Iterable[State], edges: Mapping[State, Sequence[Edge]], delivers: frozenset[Hashable]
+) -> frozenset[State] | None:
+    """States among which a fair run can stay for ever; None if there are none. ``delivers``: the demands that are
+    deliveries of interrupts.
+    """
     waiting = [frozenset(states)]
     while waiting:
         allowed = waiting.pop()

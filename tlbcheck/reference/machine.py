@@ -53,7 +53,9 @@ class Context(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A copy of a ghost: of which CPU; on which level, for which acting CPU and which entry, where there is one for each."""
+    """A copy of a ghost: of which CPU; on which level, for which acting CPU and which entry, where there is one for
+    each.
+    """
 
     ghost: str
     cpu: int
@@ -68,7 +70,9 @@ def copy_of(g: Ghost, cpu: int, level: str, acting: int, entry: Entry | None) ->
 
 
 class World:
-    """What never changes in the runs of a model: its functions, the names of its variables, the entries that there can be."""
+    """What never changes in the runs of a model: its functions, the names of its variables, the entries that there can
+    be.
+    """
 
     def __init__(self, model: Model, properties: Sequence[Property]) -> None:
         self.model = model
@@ -76,24 +80,37 @@ class World:
             raise InputError(f"{model.name} has {model.cpus} CPUs", hint="1 to 16")
         for i in model.interrupts:
             if i.flag is not None and not (i.flag.per_cpu and i.flag.type == BOOL):
-                raise InputError(f"the flag {i.flag.name} is not one Boolean for each CPU", place=i.handler.place, hint="declare it with per_cpu(name, bool)")
+                raise InputError(
+                    f"the flag {i.flag.name} is not one Boolean for each CPU",
+                    place=i.handler.place,
+                    hint="declare it with per_cpu(name, bool)",
+                )
         self.replaced = {**{c.procedure: c.stand_in for c in model.contracts}, **model.procedures}
         self.functions: dict[p.Procedure, Function] = {}
         self.variables: dict[str, p.StateVar] = {i.flag.name: i.flag for i in model.interrupts if i.flag is not None}
-        for procedure in (model.init, *([model.task] if model.task else []), *(i.handler for i in model.interrupts), *model.actions):
+        for procedure in (
+            model.init,
+            *([model.task] if model.task else []),
+            *(i.handler for i in model.interrupts),
+            *model.actions,
+        ):
             self._read(procedure)
         roles = {self.chain(q)[-1].role for q in self.functions}
         self.monitors = [q for q in properties if roles.issuperset(q.needs)]
         self.ghosts = {g.name: g for m in self.monitors for g in m.ghosts}
         self.cases = {f"case.{c.name}": c for c in model.cases}
-        self.memory = {name: first(v.type) for v in self.variables.values() for name in self.cells(v)}
+        self.memory = dict.fromkeys(self.cases, 0) | {
+            name: first(v.type) for v in self.variables.values() for name in self.cells(v)
+        }
         self.fields = {name: i for i, (name, _, _) in enumerate(model.cache.fields)} if model.cache else {}
         self.entries: list[Entry] = []
         if model.cache is not None:
             possible = model.cache.possible
             every = itertools.product(*(values for _, _, values in model.cache.fields))
             self.entries = [e for e in every if worth(possible, self._field_of(e))]
-        self.unmarked = {key: g.initial for g in self.ghosts.values() for cpu in range(model.cpus) for key in self.copies(g, cpu)}
+        self.unmarked = {
+            key: g.initial for g in self.ghosts.values() for cpu in range(model.cpus) for key in self.copies(g, cpu)
+        }
         self._subjects: dict[Expr, frozenset[str]] = {}
         self._apart: dict[tuple[p.Procedure, str], bool] = {}
 
@@ -129,7 +146,9 @@ class World:
         if runs not in seen:
             seen.add(runs)
             for part in self.functions[runs].body:
-                calls: list[tuple[Any, Any]] = [(part, part.callee)] if isinstance(part, GeneralCall) else list(self.functions[runs].calls(part))
+                calls: list[tuple[Any, Any]] = (
+                    [(part, part.callee)] if isinstance(part, GeneralCall) else list(self.functions[runs].calls(part))
+                )
                 for node, found in calls:
                     yield node, found
                     if isinstance(found, p.Procedure):
@@ -146,16 +165,24 @@ class World:
         for node, found in self.statements(root):
             if isinstance(found, p.Operation) and any(e is v for e, _ in found.effects) and not any_cpu:
                 return True
-            if found is v and is_set(node) and (not any_cpu or indexed(node)):  
+            if found is v and is_set(node) and (not any_cpu or indexed(node)):
                 return True
         return False
 
     def judged_apart(self, procedure: p.Procedure, level: str) -> bool:
-        """CALL-4: whether a precondition reads what something else may write than the activation on ``level`` that calls."""
+        """CALL-4: whether a precondition reads what something else may write than the activation on ``level`` that
+        calls.
+        """
         key = procedure, level
         if key not in self._apart:
             owners = [self.functions[q] for q in self.chain(procedure)]
-            reads = [(found, indexed(node)) for f in owners for r in f.requires for node, found in f.calls(r.args[0]) if isinstance(found, p.StateVar)]
+            reads = [
+                (found, indexed(node))
+                for f in owners
+                for r in f.requires
+                for node, found in f.calls(r.args[0])
+                if isinstance(found, p.StateVar)
+            ]
             self._apart[key] = any(self._shared(v, at, level) for v, at in reads)
         return self._apart[key]
 
@@ -163,7 +190,11 @@ class World:
         model = self.model
         software = [*([model.task] if model.task else []), *(i.handler for i in model.interrupts)]
         elsewhere = model.cpus > 1 and any(self.writes(root, v, any_cpu=v.per_cpu and not at) for root in software)
-        return elsewhere or any(self.writes(a, v, any_cpu=False) for a in model.actions) or any(self.writes(i.handler, v, any_cpu=False) for i in model.interrupts if i.level != level)
+        return (
+            elsewhere
+            or any(self.writes(a, v, any_cpu=False) for a in model.actions)
+            or any(self.writes(i.handler, v, any_cpu=False) for i in model.interrupts if i.level != level)
+        )
 
     def cells(self, v: p.StateVar) -> list[str]:
         """The names of a variable's copies or elements in rules and reports."""
@@ -186,7 +217,9 @@ class World:
         return ((cpu, level, {"copy": copy}) for cpu in range(self.model.cpus) for level in levels for copy in copies)
 
     def subjects(self, e: Expr) -> frozenset[str]:
-        """What a rule speaks of, itself or by a meaning: ``entry``, ``entry2``, the ghosts of each ``level`` or of each ``acting`` CPU."""
+        """What a rule speaks of, itself or by a meaning: ``entry``, ``entry2``, the ghosts of each ``level`` or of
+        each ``acting`` CPU.
+        """
         if e not in self._subjects:
             found: set[str] = set()
             for name in names_in(e):
@@ -197,7 +230,11 @@ class World:
                     found.add(head)
                 elif head == "ghost":
                     g = self.ghosts[name]
-                    found |= {what for what, is_so in (("entry", g.per_entry), ("level", g.frame), ("acting", g.by_cpu)) if is_so}
+                    found |= {
+                        what
+                        for what, is_so in (("entry", g.per_entry), ("level", g.frame), ("acting", g.by_cpu))
+                        if is_so
+                    }
             self._subjects[e] = frozenset(found)
         return self._subjects[e]
 
@@ -211,8 +248,10 @@ class Machine:
         self.ghosts = dict(world.unmarked)
         self.caches: list[set[Entry]] = [set() for _ in range(self.model.cpus)]
         self.crashed = False
-        self.stacks: dict[tuple[int, str], tuple[int, list[Any]]] = {}
-        """For each CPU and level on which something runs, the number of its interrupt (-1: none) and its frames."""
+        self.stacks: dict[tuple[int, str], tuple[int, tuple[Any, ...]]] = {}
+        """For each CPU and level on which something runs, the number of its interrupt (-1: none) and its frames, as a
+        value.
+        """
         self.bad: dict[tuple[str, str], None] = {}
         self.triggered: set[str] = set()
         self.opened: set[str] = set()
@@ -228,8 +267,12 @@ class Machine:
 
     # -- what rules look at
 
-    def look(self, cpu: int | None, level: str, entry: Entry | None, args: Mapping[str, int], *, entry2: Entry | None = None) -> Find:
-        """What names stand for in a rule about a CPU and an entry; ``args`` are the operands of the event and what else it fixes."""
+    def look(
+        self, cpu: int | None, level: str, entry: Entry | None, args: Mapping[str, int], *, entry2: Entry | None = None
+    ) -> Find:
+        """What names stand for in a rule about a CPU and an entry; ``args`` are the operands of the event and what
+        else it fixes.
+        """
         world = self.world
 
         def find(v: Expr) -> int:
@@ -240,7 +283,9 @@ class Machine:
             match head:
                 case "entry" | "entry2":
                     mine = entry if head == "entry" else entry2
-                    return int(mine in self.caches[cpu or 0]) if rest == "cached" else mine[world.fields[rest]]  # type: ignore[index]
+                    if rest == "cached":
+                        return int(mine in self.caches[cpu or 0])
+                    return mine[world.fields[rest]]  # type: ignore[index]  # of an entry, where a rule may name one
                 case "case":
                     return self.memory[name]
                 case "flag":
@@ -251,7 +296,15 @@ class Machine:
                 case "meaning":
                     return worth(self.model.meanings[rest], find)
                 case "ghost":
-                    return self.ghosts[copy_of(world.ghosts[name], cpu or 0, level, args.get("copy", args.get("cpu.acting", cpu or 0)), entry)]
+                    return self.ghosts[
+                        copy_of(
+                            world.ghosts[name],
+                            cpu or 0,
+                            level,
+                            args.get("copy", args.get("cpu.acting", cpu or 0)),
+                            entry,
+                        )
+                    ]
                 case "cpu" if rest in ("self", "acting"):
                     return cpu or 0
             own = f"cpu{cpu}.{name}"
@@ -270,7 +323,15 @@ class Machine:
 
     # -- events
 
-    def event(self, kind: str, name: str, args: Mapping[str, int], at: Context, positional: Sequence[int] = (), entry: Entry | None = None) -> None:
+    def event(
+        self,
+        kind: str,
+        name: str,
+        args: Mapping[str, int],
+        at: Context,
+        positional: Sequence[int] = (),
+        entry: Entry | None = None,
+    ) -> None:
         """What happened; each rule that asks for it is judged, and then changes its ghosts."""
         for monitor in self.world.monitors:
             for rule in monitor.rules:
@@ -281,18 +342,36 @@ class Machine:
 
     def occurred(self, kind: str, name: str, at: Context) -> None:
         """Note whose trigger it is."""
-        self.triggered |= {m.name for m in self.world.monitors if m.trigger is not None and _means(m.trigger, kind, name, at)}
+        self.triggered |= {
+            m.name for m in self.world.monitors if m.trigger is not None and _means(m.trigger, kind, name, at)
+        }
 
-    def apply(self, monitor: Property, rule: Rule, name: str, args: Mapping[str, int], at: Context, entry: Entry | None) -> None:
+    def apply(
+        self, monitor: Property, rule: Rule, name: str, args: Mapping[str, int], at: Context, entry: Entry | None
+    ) -> None:
         """A rule, on each CPU that it is about: all is judged and computed before any ghost changes."""
         everyone = rule.every_cpu or at.cpu is None
         args = {**args, "cpu.acting": -1 if at.cpu is None else at.cpu} if everyone else args
-        by_copy = not everyone and any("acting" in self.world.subjects(e) for e in (*(e for _, e in rule.bad), *(g.expr for g, _ in rule.updates)))
+        by_copy = not everyone and any(
+            "acting" in self.world.subjects(e) for e in (*(e for _, e in rule.bad), *(g.expr for g, _ in rule.updates))
+        )
+        if at.cpu is None and any(
+            "acting" in self.world.subjects(e)
+            for e in (*(e for _, e in (*rule.bad, *rule.updates)), *(g.expr for g, _ in rule.updates))
+        ):
+            raise InputError(
+                f"{monitor.name}: no CPU makes {name}, and a rule needs the one that does",
+                hint="ask for events that the environment does not make",
+            )
         later: dict[Copy, int] = {}
         for cpu in range(self.model.cpus) if everyone else (at.cpu or 0,):
             for copy in range(self.model.cpus) if by_copy else (args.get("cpu.acting", cpu),):
                 known = {**args, "copy": copy}
-                self.bad |= {(monitor.name, clause.replace("{}", name)): None for clause, bad in rule.bad if self.holds(bad, cpu, at.level, known, entry)}
+                self.bad |= {
+                    (monitor.name, clause.replace("{}", name)): None
+                    for clause, bad in rule.bad
+                    if self.holds(bad, cpu, at.level, known, entry)
+                }
                 for g, e in rule.updates:
                     for one in self.world.entries if g.per_entry and entry is None else [entry]:
                         value = worth(e, self.look(cpu, at.level, one, known))
@@ -316,7 +395,12 @@ class Machine:
         cpu = at.cpu or 0  # a marker of the environment, which has no CPU, does no more than to be an event
         known = {f"arg.{name}": a for (name, _), a in zip(operation.operands, args, strict=True)}
         if operation.uses is not None:
-            usable = [e for e in self.world.entries if e in self.caches[cpu] and worth(operation.uses, self.look(cpu, at.level, None, known | self._used(e)))]
+            usable = [
+                e
+                for e in self.world.entries
+                if e in self.caches[cpu]
+                and worth(operation.uses, self.look(cpu, at.level, None, known | self._used(e)))
+            ]
             if not usable:
                 raise Blocked
             known |= self._used(usable[self.choose(range(len(usable)))])
@@ -327,7 +411,12 @@ class Machine:
                 self.event("fault", clause.exception, known, at)
                 raise Crashed
         promised = [c for c in operation.drops if _PROFILES[self.model.profile] <= c.vendors]
-        dropped = [e for e in self.world.entries if promised and any(all(worth(part, self.look(cpu, at.level, e, known)) for part in c.parts) for c in promised)]
+        dropped = [
+            e
+            for e in self.world.entries
+            if promised
+            and any(all(worth(part, self.look(cpu, at.level, e, known)) for part in c.parts) for c in promised)
+        ]
         result = None if operation.result is None else worth(operation.result, here)
         effects = {(v, f"cpu{cpu}.{v.name}" if v.per_cpu else v.name): worth(e, here) for v, e in operation.effects}
         for (v, cell), value in effects.items():
@@ -372,4 +461,8 @@ def first(type_: Type | None) -> int:
 def check(type_: Type, value: int, place: Place | None, what: str) -> None:
     """Refuse a value that a bounded integer cannot hold."""
     if isinstance(type_, IntType) and not type_.low <= value <= type_.high:
-        raise InputError(f"an assignment of {value} to {what} leaves its range {type_.low}..{type_.high}", place=place, hint="widen the type, or guard the assignment")
+        raise InputError(
+            f"an assignment of {value} to {what} leaves its range {type_.low}..{type_.high}",
+            place=place,
+            hint="widen the type, or guard the assignment",
+        )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.model import LEVELS
 from tlbcheck.lang.types import BOOL, Type
@@ -95,11 +95,12 @@ class Activation:
         self.performed, self.atomic = False, 0
         self.position = 0
         self.judged = True
-        self._steps: list[str] = []
+        self.steps: list[tuple[str, str, Place]] = []
 
     def told(self) -> str:
         """The step for people."""
-        return f"{'environment' if self.cpu is None else f'CPU{self.cpu} {self.level}'}: {'; '.join(self._steps)}"
+        whose = "environment" if self.cpu is None else f"CPU{self.cpu} {self.level}"
+        return f"{whose}: {'; '.join(f'{name} {what} ({place})' for name, what, place in self.steps)}"
 
     # -- procedures
 
@@ -113,7 +114,13 @@ class Activation:
 
     def enter(self, function: Function, args: Sequence[int]) -> None:
         if function.role:
-            self.machine.event("enter", function.role, {f"arg.{n}": a for n, a in zip(function.parameters, args, strict=True)}, self.here(), args)
+            self.machine.event(
+                "enter",
+                function.role,
+                {f"arg.{n}": a for n, a in zip(function.parameters, args, strict=True)},
+                self.here(),
+                args,
+            )
 
     def here(self) -> Context:
         level = self.level if self.level in LEVELS else "task"
@@ -125,7 +132,11 @@ class Activation:
         if function.role:
             self.machine.event("leave", function.role, {}, self.here())
         if value is None and function.result is not None:
-            raise InputError(f"{function.name} can end without returning a value", place=function.procedure.place, hint="return a value on every path")
+            raise InputError(
+                f"{function.name} can end without returning a value",
+                place=function.procedure.place,
+                hint="return a value on every path",
+            )
         self.frames.pop()
         if self.frames:
             self.frames[-1].log.append(value)
@@ -147,8 +158,16 @@ class Activation:
                 return True
             except _Called:
                 pass
-        place = self.frames[-1].function.place(self.frames[-1].todo[0]) if self.frames[-1].todo else self.frames[-1].function.procedure.place
-        raise InputError("a loop without a step", place=place, hint="every way round a loop needs an operation or an access to shared state")
+        place = (
+            self.frames[-1].function.place(self.frames[-1].todo[0])
+            if self.frames[-1].todo
+            else self.frames[-1].function.procedure.place
+        )
+        raise InputError(
+            "a loop without a step",
+            place=place,
+            hint="every way round a loop needs an operation or an access to shared state",
+        )
 
     # -- statements
 
@@ -205,7 +224,11 @@ class Activation:
             case ast.Pass() | ast.Expr(value=ast.Constant()):
                 pass
             case _:
-                raise InputError(f"the reference interpreter does not know this {type(item).__name__.lower()}", place=frame.function.place(item), hint="see docs/semantics.md")
+                raise InputError(
+                    f"the reference interpreter does not know this {type(item).__name__.lower()}",
+                    place=frame.function.place(item),
+                    hint="see docs/semantics.md",
+                )
         frame.todo = following
         frame.log.clear()
 
@@ -241,14 +264,18 @@ class Activation:
         self.begin_step()
         self.performed = True
         function = self.frames[-1].function
-        self._steps.append(f"{function.name} {what} ({function.place(node)})")
+        self.steps.append((function.name, what, function.place(node)))
 
     # -- calls
 
     def call(self, node: ast.Call) -> int | None:
         """The value of a call, if it has one."""
         function = self.frames[-1].function
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "set") and (found := function.variable(node.func.value)):
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("get", "set")
+            and (found := function.variable(node.func.value))
+        ):
             return self.access(node, *found)
         target = function.denoted(node.func)
         match target:
@@ -257,7 +284,11 @@ class Activation:
             case p.Table():
                 index = self.value(node.args[0])
                 if index not in target.index.values():
-                    raise InputError(f"{target.name} has no value for {index}", place=function.place(node), hint=f"its index is a {target.index}")
+                    raise InputError(
+                        f"{target.name} has no value for {index}",
+                        place=function.place(node),
+                        hint=f"its index is a {target.index}",
+                    )
                 return target.values[target.index.values().index(index)]
             case p.require:
                 self.require(node.args[0])
@@ -281,7 +312,11 @@ class Activation:
                     self.machine.event("requires", owner, {}, self.here())
                 self.start(target, args)
                 raise _Called
-        raise InputError(f"the reference interpreter does not know '{ast.unparse(node.func)}'", place=function.place(node), hint="see docs/semantics.md")
+        raise InputError(
+            f"the reference interpreter does not know '{ast.unparse(node.func)}'",
+            place=function.place(node),
+            hint="see docs/semantics.md",
+        )
 
     def chosen(self, domain: Sequence[int]) -> int:
         """A free choice: no step, but made where the next one begins."""
@@ -311,7 +346,11 @@ class Activation:
             name = f"cpu{index}.{name}"
         elif variable.index is not None:
             if index not in variable.index.values():
-                raise InputError(f"{variable.name} has no element {index}", place=function.place(node), hint=f"its index is a {variable.index}")
+                raise InputError(
+                    f"{variable.name} has no element {index}",
+                    place=function.place(node),
+                    hint=f"its index is a {variable.index}",
+                )
             name = f"{name}[{variable.index.show(index)}]"
         if node.func.attr == "get":  # type: ignore[attr-defined]  # an attribute, or this would not be called
             if self.logged():
@@ -346,7 +385,18 @@ class Activation:
         for owner in world.chain(procedure):
             function = world.functions[owner]
             for required in function.requires:
-                judge = Activation(self.machine, self.cpu, self.level, [Frame(function, (_Judged(required.args[0]), None), dict(zip(function.parameters, args, strict=True)))])
+                judge = Activation(
+                    self.machine,
+                    self.cpu,
+                    self.level,
+                    [
+                        Frame(
+                            function,
+                            (_Judged(required.args[0]), None),
+                            dict(zip(function.parameters, args, strict=True)),
+                        )
+                    ],
+                )
                 judge.atomic = 1  # to read the state is no step
                 judge.go()
                 if not judge.judged:
@@ -405,7 +455,9 @@ class Activation:
         match node:
             case ast.Name(id=name) if name in function.locals:
                 if name not in self.frames[-1].locals:
-                    raise InputError(f"'{name}' has no value here", place=function.place(node), hint="give it one first")
+                    raise InputError(
+                        f"'{name}' has no value here", place=function.place(node), hint="give it one first"
+                    )
                 return self.frames[-1].locals[name]
             case ast.Constant(value=number):
                 return int(number)  # type: ignore[arg-type]  # a number, says the front end
@@ -433,7 +485,11 @@ class Activation:
                 return self.as_type(self.value(taken), function.type(taken), function.type(node))
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return int(self.compared(left, ops, comparators))
-        raise InputError(f"the reference interpreter does not know '{ast.unparse(node)}'", place=function.place(node), hint="see docs/semantics.md")
+        raise InputError(
+            f"the reference interpreter does not know '{ast.unparse(node)}'",
+            place=function.place(node),
+            hint="see docs/semantics.md",
+        )
 
     def named(self, found: Any) -> int:
         """What an object of the module is worth: a constant, a case variable, a flag."""
@@ -455,7 +511,8 @@ class Activation:
         number, node = self.value(left), left
         for op, right in zip(ops, rights, strict=True):
             if isinstance(op, ast.In | ast.NotIn):
-                members = [self.numbers(number, node, self.value(x), x) for x in right.elts]  # type: ignore[attr-defined]  # a tuple, says the front end
+                written: list[ast.expr] = right.elts  # type: ignore[attr-defined]  # a tuple, says the front end
+                members = [self.numbers(number, node, self.value(x), x) for x in written]
                 if any(a == b for a, b in members) is not isinstance(op, ast.In):
                     return False
                 continue

@@ -7,21 +7,26 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import LEVELS, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.reference.fairness import Edge, fair_part
 from tlbcheck.reference.machine import Blocked, ChoiceNeeded, Crashed, Entry, Machine, State, World
-from tlbcheck.reference.procedures import Activation, Frame, frames_of, waiting
+from tlbcheck.reference.procedures import Activation, frames_of, waiting
 from tlbcheck.reference.rules import worth
+
+Tell = Callable[[], str]
+"""A move in words, which are put together only if they are asked for."""
 
 
 @dataclass
 class Found:
     """What a search found. ``bad``: for each property and clause the least number of steps, and the run.
 
-    ``states`` counts memory, caches, ghosts and where each activation stands with all its locals. ``reason``: why it is not complete.
+    ``states`` counts memory, caches, ghosts and where each activation stands with all its locals. ``reason``: why it is
+    not complete.
     """
 
     complete: bool
@@ -45,9 +50,9 @@ class Search:
     def __init__(self, model: Model, properties: Sequence[Property]) -> None:
         self.world = World(model, properties)
         self.model = model
-        self.came: dict[State, tuple[State | None, str]] = {}
+        self.came: dict[State, tuple[State | None, Tell]] = {}
         self.depths: dict[State, int] = {}
-        self.bad: dict[tuple[str, str], tuple[int, State | None, str]] = {}
+        self.bad: dict[tuple[str, str], tuple[int, State | None, Tell]] = {}
         self.live = [(m.name, clause, e) for m in self.world.monitors for clause, e in m.liveness]
         self.edges: dict[State, list[Edge]] = {}
         self.triggered: set[str] = set()
@@ -63,7 +68,11 @@ class Search:
         while layer and not reason:
             # What costs nothing belongs to the same layer, and may go on from there.
             for state in layer:
-                layer += [s for told, m in self.free_moves(state) if (s := self.arrive(m, state, told, depth, None)) is not None]
+                layer += [
+                    s
+                    for told, m in self.free_moves(state)
+                    if (s := self.arrive(m, state, told, depth, None)) is not None
+                ]
             depth += 1
             following = []
             for state in layer:
@@ -77,16 +86,28 @@ class Search:
                 if reason:
                     break
             layer = following
-        bad = {clause: (at, [*self.way(before), told]) for clause, (at, before, told) in self.bad.items()}
+        bad = {clause: (at, [*self.way(before), told()]) for clause, (at, before, told) in self.bad.items()}
         if self.live and not reason:
             bad |= self.for_ever()
-        return Found(not reason, len(self.depths), depth, bad, frozenset(self.triggered), frozenset(self.opened), self.errors, reason, self.depths)
+        return Found(
+            not reason,
+            len(self.depths),
+            depth,
+            bad,
+            frozenset(self.triggered),
+            frozenset(self.opened),
+            self.errors,
+            reason,
+            self.depths,
+        )
 
     def for_ever(self) -> dict[tuple[str, str], tuple[int, list[str]]]:
         """What a fair run lets hold for ever: where that begins, and the run to there."""
         bad = {}
         for name, clause, pending in self.live:
-            delivers = frozenset(whose for edges in self.edges.values() for _, whose in edges if isinstance(whose, tuple))
+            delivers = frozenset(
+                whose for edges in self.edges.values() for _, whose in edges if isinstance(whose, tuple)
+            )
             for copy in self.world.every_copy(pending):
                 holding = [s for s in self.depths if not s.crashed and self.machine(s).holds(pending, *copy)]
                 part = fair_part(holding, self.edges, delivers)
@@ -96,8 +117,10 @@ class Search:
                     break
         return bad
 
-    def arrive(self, machine: Machine, before: State | None, told: str, depth: int, whose: Hashable) -> State | None:
-        """Note what a move broke, and the state that it led to; that state if it is new. ``whose`` move it was: see ``fairness``."""
+    def arrive(self, machine: Machine, before: State | None, told: Tell, depth: int, whose: Hashable) -> State | None:
+        """Note what a move broke, and the state that it led to; that state if it is new. ``whose`` move it was: see
+        ``fairness``.
+        """
         machine.judge()
         for clause in machine.bad:
             self.bad.setdefault(clause, (depth, before, told))
@@ -120,14 +143,16 @@ class Search:
         lines: list[str] = []
         while state is not None:
             state, told = self.came[state]
-            lines.append(told)
+            lines.append(told())
         return lines[::-1]
 
     # -- states as values
 
     def frozen(self, m: Machine) -> State:
-        stacks = tuple((*key, which, waiting(frames)) for key, (which, frames) in sorted(m.stacks.items()))
-        return State(tuple(m.memory.values()), tuple(m.ghosts.values()), tuple(map(frozenset, m.caches)), stacks, m.crashed)
+        stacks = tuple((*key, *m.stacks[key]) for key in sorted(m.stacks))
+        return State(
+            tuple(m.memory.values()), tuple(m.ghosts.values()), tuple(map(frozenset, m.caches)), stacks, m.crashed
+        )
 
     def machine(self, state: State) -> Machine:
         m = Machine(self.world)
@@ -135,10 +160,10 @@ class Search:
         m.ghosts = dict(zip(m.ghosts, state.ghosts, strict=True))
         m.caches = [set(c) for c in state.caches]
         m.crashed = state.crashed
-        m.stacks = {(cpu, level): (which, frames_of(frames)) for cpu, level, which, frames in state.stacks}
+        m.stacks = {(cpu, level): (which, frames) for cpu, level, which, frames in state.stacks}
         return m
 
-    def every(self, act: Callable[[Machine], str], state: State | None = None) -> Iterator[tuple[str, Machine]]:
+    def every(self, act: Callable[[Machine], Tell], state: State | None = None) -> Iterator[tuple[Tell, Machine]]:
         """What ``act`` leads to from a state, or from none, with all choices that it asks for, where it is possible."""
         untried: list[tuple[int, ...]] = [()]
         while untried:
@@ -154,29 +179,31 @@ class Search:
 
     # -- moves
 
-    def starts(self) -> Iterator[tuple[str, Machine]]:
+    def starts(self) -> Iterator[tuple[Tell, Machine]]:
         """Every start: of cases, of what ``init`` chooses, of what the caches hold."""
         for values in itertools.product(*(c.domain for c in self.world.cases.values())):
             case = dict(zip(self.world.cases, values, strict=True))
 
-            def init(m: Machine, case: Mapping[str, int] = case) -> str:
+            def init(m: Machine, case: Mapping[str, int] = case) -> Tell:
                 m.memory |= case
                 self.whole(self.model.init, (), 0, "init", m)
                 if self.model.task is not None:
-                    m.stacks = {(cpu, "task"): (-1, self.started(m, cpu, self.model.task)) for cpu in range(self.model.cpus)}
-                return "start"
+                    m.stacks = {
+                        (cpu, "task"): (-1, self.started(m, cpu, self.model.task)) for cpu in range(self.model.cpus)
+                    }
+                return lambda: "start"
 
             for told, m in self.every(init):
                 for caches in itertools.product(*(contents(m, cpu) for cpu in range(self.model.cpus))):
                     m.caches = [set(c) for c in caches]
                     yield told, m
 
-    def started(self, m: Machine, cpu: int, task: Procedure) -> list[Frame]:
+    def started(self, m: Machine, cpu: int, task: Procedure) -> tuple[Any, ...]:
         activation = Activation(m, cpu, "task", [])
         activation.start(task, ())
-        return activation.frames
+        return waiting(activation.frames)
 
-    def whole(self, procedure: Procedure, args: Sequence[int], cpu: int | None, level: str, m: Machine) -> str:
+    def whole(self, procedure: Procedure, args: Sequence[int], cpu: int | None, level: str, m: Machine) -> Tell:
         """A procedure from its beginning to its end, as one step."""
         activation = Activation(m, cpu, level, [])
         activation.atomic = 1
@@ -185,9 +212,9 @@ class Search:
             activation.go()
         except Crashed:
             m.crashed = True
-        return activation.told()
+        return activation.told
 
-    def free_moves(self, state: State) -> Iterator[tuple[str, Machine]]:
+    def free_moves(self, state: State) -> Iterator[tuple[Tell, Machine]]:
         """One walk, or one eviction, of one entry."""
         describe = self.model.cache.describe if self.model.cache is not None else str
         for cpu in range(self.model.cpus):
@@ -196,18 +223,20 @@ class Search:
                 m = self.machine(state)
                 if entry in m.caches[cpu]:
                     m.evict(cpu, entry)
-                    yield f"CPU{cpu} evicts {shown}", m
+                    yield partial(f"CPU{cpu} evicts {{}}".format, shown), m
                 elif m.fillable(cpu, entry):
                     m.fill(cpu, entry)
-                    yield f"CPU{cpu} fills {shown}", m
+                    yield partial(f"CPU{cpu} fills {{}}".format, shown), m
 
-    def steps(self, state: State) -> Iterator[tuple[str, Machine, Hashable]]:
+    def steps(self, state: State) -> Iterator[tuple[Tell, Machine, Hashable]]:
         """One step of the environment, or of a CPU's highest activation, or the delivery of an interrupt."""
         if state.crashed:
             return
         for action in self.model.actions:
             for args in itertools.product(*(q.type.values() for q in action.parameters)):
-                yield from ((*x, None) for x in self.every(partial(self.whole, action, args, None, "environment"), state))
+                yield from (
+                    (*x, None) for x in self.every(partial(self.whole, action, args, None, "environment"), state)
+                )
         for cpu in range(self.model.cpus):
             highest = max((LEVELS.index(level) for c, level, *_ in state.stacks if c == cpu), default=-1)
             if highest >= 0:
@@ -217,15 +246,17 @@ class Search:
                     whose = None if interrupt.flag is None else (cpu, which)
                     yield from ((*x, whose) for x in self.every(partial(self.deliver, cpu, which), state))
 
-    def advance(self, cpu: int, level: str, m: Machine) -> str:
+    def advance(self, cpu: int, level: str, m: Machine) -> Tell:
         which, frames = m.stacks[cpu, level]
-        activation = Activation(m, cpu, level, frames)
+        activation = Activation(m, cpu, level, frames_of(frames))
         self.go(m, activation, which)
         if not activation.performed:
-            raise InputError(f"{level} of CPU {cpu} can end without a step", place=self.model.init.place, hint="add an operation")
-        return activation.told()
+            raise InputError(
+                f"{level} of CPU {cpu} can end without a step", place=self.model.init.place, hint="add an operation"
+            )
+        return activation.told
 
-    def deliver(self, cpu: int, which: int, m: Machine) -> str:
+    def deliver(self, cpu: int, which: int, m: Machine) -> Tell:
         interrupt = self.model.interrupts[which]
         flag = f"cpu{cpu}.{interrupt.flag.name}" if interrupt.flag is not None else ""
         if (flag and not m.memory[flag]) or not worth(interrupt.when, m.look(cpu, interrupt.level, None, {})):
@@ -235,9 +266,8 @@ class Search:
         activation = Activation(m, cpu, interrupt.level, [])
         activation.performed = True
         activation.start(interrupt.handler, ())
-        m.stacks[cpu, interrupt.level] = (which, activation.frames)
         self.go(m, activation, which)
-        return f"CPU{cpu} {interrupt.level}: {interrupt.handler.name} starts"
+        return lambda: f"CPU{cpu} {interrupt.level}: {interrupt.handler.name} starts"
 
     def go(self, m: Machine, activation: Activation, which: int) -> None:
         """Let an activation take its step; a handler that has returned gives back the flag of its interrupt."""
@@ -245,11 +275,12 @@ class Search:
         assert cpu is not None
         try:
             if activation.go():
+                m.stacks[cpu, level] = (which, waiting(activation.frames))
                 return
         except Crashed:
             m.crashed = True
             return
-        del m.stacks[cpu, level]
+        m.stacks.pop((cpu, level), None)
         flag = self.model.interrupts[which].flag if which >= 0 else None
         if flag is not None:
             m.memory[f"cpu{cpu}.{flag.name}"] = 1

@@ -1,4 +1,6 @@
-"""What the author of a procedure wrote: Python's own syntax tree, what names in it denote, and the types of expressions."""
+"""What the author of a procedure wrote: Python's own syntax tree, what names in it denote, and the types of
+expressions.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,22 @@ from tlbcheck.lang.expr import Expr
 from tlbcheck.lang.types import BOOL, CPU, IntType, Type, WordType, enum_type, ordinal, type_of
 from tlbcheck.reference.rules import arithmetic
 
-OPERATORS = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
+OPERATORS = {
+    ast.BitAnd: "band",
+    ast.BitOr: "bor",
+    ast.BitXor: "bxor",
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.LShift: "shl",
+    ast.RShift: "shr",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class GeneralCall:
-    """The only statement of a most general caller: any arguments of these domains with which what ``callee`` requires holds."""
+    """The only statement of a most general caller: any arguments of these domains with which what ``callee`` requires
+    holds.
+    """
 
     callee: p.Procedure
     domains: tuple[tuple[int, ...], ...]
@@ -42,11 +54,20 @@ class Function:
         if procedure.function is None:
             self.body = (_general_call(procedure),)
             return
-        self.scope = {**vars(builtins), **procedure.function.__globals__, **inspect.getclosurevars(procedure.function).nonlocals}
+        self.scope = {
+            **vars(builtins),
+            **procedure.function.__globals__,
+            **inspect.getclosurevars(procedure.function).nonlocals,
+        }
         statements = list(_definition(procedure).body)
         if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
             statements.pop(0)
-        while statements and isinstance(s := statements[0], ast.Expr) and isinstance(s.value, ast.Call) and self.denoted(s.value.func) is p.requires:
+        while (
+            statements
+            and isinstance(s := statements[0], ast.Expr)
+            and isinstance(s.value, ast.Call)
+            and self.denoted(s.value.func) is p.requires
+        ):
             self.requires.append(s.value)
             statements.pop(0)
         self.body = tuple(statements)
@@ -80,7 +101,11 @@ class Function:
         """The calls in a part of the syntax, each with what is called: a state variable for ``get`` and ``set``."""
         for n in ast.walk(node):
             if isinstance(n, ast.Call):
-                found = self.variable(n.func.value) if isinstance(n.func, ast.Attribute) and n.func.attr in ("get", "set") else None
+                found = (
+                    self.variable(n.func.value)
+                    if isinstance(n.func, ast.Attribute) and n.func.attr in ("get", "set")
+                    else None
+                )
                 yield n, found[0] if found else self.denoted(n.func)
 
     def variable(self, node: ast.expr) -> tuple[p.StateVar, ast.expr | None] | None:
@@ -94,7 +119,9 @@ class Function:
     # -- types
 
     def _declare(self, statement: ast.stmt) -> None:
-        """A local has the type that it is declared with, else that of what it is given first, in the order of the text."""
+        """A local has the type that it is declared with, else that of what it is given first, in the order of the
+        text.
+        """
         for node in _in_order(statement):
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if name not in self.locals:
@@ -123,7 +150,11 @@ class Function:
                 return BOOL
             case ast.UnaryOp(op=op, operand=operand):
                 type_ = self.type(operand)
-                return IntType(-type_.high, -type_.low) if isinstance(op, ast.USub) and isinstance(type_, IntType) else type_
+                return (
+                    IntType(-type_.high, -type_.low)
+                    if isinstance(op, ast.USub) and isinstance(type_, IntType)
+                    else type_
+                )
             case ast.BinOp(left=left, op=ast.LShift() | ast.RShift()):
                 return self.type(left)
             case ast.BinOp(left=left, op=op, right=right):
@@ -134,9 +165,17 @@ class Function:
                 return IntType(a - d, b - c) if isinstance(op, ast.Sub) else IntType(a + c, b + d)
             case ast.IfExp(body=body, orelse=orelse):
                 type_ = joined(self.type(body), self.type(orelse))
-                return joined(IntType(*self.range(body)), IntType(*self.range(orelse))) if isinstance(type_, IntType) else type_
+                return (
+                    joined(IntType(*self.range(body)), IntType(*self.range(orelse)))
+                    if isinstance(type_, IntType)
+                    else type_
+                )
             case ast.Call(func=function, args=args):
-                if isinstance(function, ast.Attribute) and function.attr == "get" and (found := self.variable(function.value)):
+                if (
+                    isinstance(function, ast.Attribute)
+                    and function.attr == "get"
+                    and (found := self.variable(function.value))
+                ):
                     return found[0].type
                 match self.denoted(function):
                     case p.Operation(result=Expr(type=type_)):
@@ -147,7 +186,11 @@ class Function:
                         return CPU
                     case p.choose:
                         return self.domain(args[0])[1]
-        raise InputError(f"the reference interpreter does not know '{ast.unparse(node)}'", place=self.place(node), hint="see docs/semantics.md")
+        raise InputError(
+            f"the reference interpreter does not know '{ast.unparse(node)}'",
+            place=self.place(node),
+            hint="see docs/semantics.md",
+        )
 
     def range(self, node: ast.expr) -> tuple[int, int]:
         """The least and the greatest value of an integer: of a bare number, which is a constant, that number."""
@@ -235,7 +278,11 @@ def _general_call(procedure: p.Procedure) -> GeneralCall:
     match procedure.body:
         case [*choices, p.Call(general=general, procedure=callee)] if general:
             return GeneralCall(callee, tuple(c.domain for c in choices if isinstance(c, p.Choose)))
-    raise InputError(f"{procedure.name}() is no Python function", place=procedure.place, hint="--engine reference interprets the Python source of procedures; use another engine")
+    raise InputError(
+        f"{procedure.name}() is no Python function",
+        place=procedure.place,
+        hint="--engine reference interprets the Python source of procedures; use another engine",
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,0 +1,168 @@
+"""Random models for as long as one likes, in one process: ``make differential MINUTES=60``.
+
+Goes on where it ended: ``--progress FILE`` keeps the next seed, what was counted and which seeds disagree. A
+disagreement is shrunk and written beside it. ``--constructs N`` tells instead in how many of N models each construct
+occurs, and in how many the answer changes where it is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from comparison import ENGINES, REFUSED, Outcome, compare, reference  # noqa: E402 (found by the path above)
+from generator import TAGS, generate, tags  # noqa: E402
+from loading import forget, load  # noqa: E402
+from shrinking import edited, shrink  # noqa: E402
+
+from tlbcheck.errors import TlbcheckError  # noqa: E402
+
+ALWAYS = ("explicit", "memory", "full and sets")
+SOMETIMES = ("explicit, sliced", "bmc", "pdr", "default")
+"""Each asked for one of so many models, since they start processes and solvers."""
+
+
+def asked(seed: int) -> tuple[str, ...]:
+    return (*ALWAYS, SOMETIMES[seed % len(SOMETIMES)])
+
+
+def judge(text: str, engines: tuple[str, ...]) -> tuple[Outcome | None, list[str], str]:
+    """What a text shows: the comparison, the differences in words, and of which kind the first is."""
+    try:
+        model, properties = load(text)
+    except TlbcheckError as error:
+        return None, [], f"not loaded: {error}"
+    try:
+        outcome = compare(model, properties, engines)
+    except Exception as error:  # whatever it is, a model must not cause it
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return (
+            None,
+            [f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"],
+            f"{type(error).__name__} {Path(last.filename).name}:{last.name}",
+        )
+    words = [str(d) for d in outcome.differences]
+    return outcome, words, f"{outcome.differences[0].engine} {outcome.differences[0].what.split()[0]}" if words else ""
+
+
+def same_kind(kind: str, engines: tuple[str, ...], text: str) -> bool:
+    try:
+        return judge(text, engines)[2] == kind
+    except Exception:  # a text that is no model any more
+        return False
+
+
+def session(minutes: float, progress: Path, first: int, last: int | None) -> int:
+    """Compare models until the time is over; returns the exit status."""
+    known: dict[str, Any] = {"next": first, "models": 0, "disagreements": {}} | (
+        json.loads(progress.read_text()) if progress.exists() else {}
+    )
+    engines, verdicts, skipped, occurs = (
+        Counter[str](known.get(n, {})) for n in ("engines", "verdicts", "skipped", "tags")
+    )
+    until, new = time.monotonic() + 60 * minutes, 0
+    while time.monotonic() < until and (last is None or known["next"] < last):
+        seed = known["next"]
+        text = generate(seed)
+        outcome, words, kind = judge(text, asked(seed))
+        known["next"], known["models"] = seed + 1, known["models"] + 1
+        if words:
+            new += 1
+            known["disagreements"][str(seed)] = words[0][:400]
+            print(f"{seed}: {words[0][:400]}", flush=True)
+            small = shrink(text, lambda t, k=kind, s=seed: same_kind(k, asked(s), t), seconds=30)  # type: ignore[misc]
+            (progress.parent / f"{seed}.py").write_text(f'"""Seed {seed}: {words[0]}"""\n\n{small}')
+        if outcome is None:
+            skipped[kind.split(":")[0] if kind.startswith("not loaded") else "disagreement"] += 1
+        elif outcome.skipped:
+            skipped[outcome.skipped] += 1
+        else:
+            engines.update(outcome.answers)
+            occurs.update(tags(text))
+            verdicts.update(v if v != REFUSED and n != REFUSED else REFUSED for n, (v, _) in outcome.ours.items())
+        if known["models"] % 20 == 0:
+            forget()
+            save(progress, known, engines, verdicts, skipped, occurs)
+    save(progress, known, engines, verdicts, skipped, occurs)
+    print(
+        f"{known['models']} models up to seed {known['next'] - 1}; the interpreter's verdicts: {dict(verdicts)};",
+        f"not compared: {dict(skipped)}",
+    )
+    print("verdicts compared, by engine:", ", ".join(f"{name} {engines[name]}" for name in ENGINES))
+    print(
+        f"disagreements: {len(known['disagreements'])}",
+        *(f"  {seed}: {words}" for seed, words in known["disagreements"].items()),
+        sep="\n",
+    )
+    return 1 if new else 0
+
+
+def save(
+    progress: Path,
+    known: dict[str, Any],
+    engines: Counter[str],
+    verdicts: Counter[str],
+    skipped: Counter[str],
+    occurs: Counter[str],
+) -> None:
+    known |= {"engines": engines, "verdicts": verdicts, "skipped": skipped, "tags": occurs}
+    progress.write_text(json.dumps(known, indent=1))
+
+
+def constructs(count: int) -> None:
+    """In how many models each construct occurs, and in how many leaving it out changes what the interpreter says."""
+    occurs: Counter[str] = Counter()
+    matters: Counter[str] = Counter()
+    for seed in range(count):
+        text = generate(seed)
+        try:
+            ours = reference(*load(text))[0]
+        except TlbcheckError:
+            continue
+        present = tags(text)
+        occurs.update(present)
+        waiting, n = set(present), 0
+        while waiting and n < 150 and (attempt := edited(text, n)) is not None:
+            n += 1
+            gone = waiting - tags(attempt)
+            if not gone:
+                continue
+            try:
+                changed = reference(*load(attempt))[0] != ours
+            except Exception:  # no model any more
+                continue
+            if changed:
+                matters.update(gone)
+                waiting -= gone
+        forget()
+    print(f"{count} models; construct: occurs in, matters in")
+    for name in TAGS:
+        print(f"  {name}: {occurs[name]}, {matters[name]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--progress", type=Path, default=HERE.parents[1] / ".differential" / "progress.json")
+    parser.add_argument("--first", type=int, default=0, help="the first seed of a new session")
+    parser.add_argument("--last", type=int, help="the seed before which it ends")
+    parser.add_argument("--constructs", type=int, metavar="N")
+    given = parser.parse_args()
+    if given.constructs:
+        constructs(given.constructs)
+        return 0
+    given.progress.parent.mkdir(parents=True, exist_ok=True)
+    return session(given.minutes, given.progress, given.first, given.last)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
