@@ -15,11 +15,12 @@ from typing import Any
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.full import explore_full
 from tlbcheck.engines.packed import Packed
-from tlbcheck.engines.run import Limits, check
+from tlbcheck.engines.run import check
 from tlbcheck.engines.sets import Sets
 from tlbcheck.engines.trace import EngineResult
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
+from tlbcheck.options import Limits
 from tlbcheck.reference.search import Found, Search
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
@@ -174,10 +175,7 @@ def _checked(
         said: Verdicts = {}
         for r in result.results:
             depth = min((v.depth for v in r.violations), default=None)
-            bound = max(
-                (e["depth"] for e in r.engines.values() if e.get("verdict") == "bounded" and e["depth"] is not None),
-                default=None,
-            )
+            bound = max((a.depth or 0 for a in r.engines.values() if a.verdict == "bounded"), default=None)
             said[r.property.name] = (r.verdict, bound if r.verdict == "bounded" else depth)
         return said
 
