@@ -291,7 +291,7 @@ def matrix_command(reading: Reading, own: Path | None, name: str, as_json: bool,
     Contexts that the model cannot reach have no row. Exit status 1 if a row is not clean.
     """
     from tlbcheck.library import find_model, find_properties, is_code
-    from tlbcheck.matrix import matrix
+    from tlbcheck.matrix import matrix, narrowed
     from tlbcheck.report.outputs import check
 
     _look_in(own, foreign=is_code(name))
@@ -300,7 +300,8 @@ def matrix_command(reading: Reading, own: Path | None, name: str, as_json: bool,
     question = find_properties(["missing-flush"], model)[0]
     rows = matrix(model, question)
     missing = 32 - len(rows)
-    note = f"{missing} of 32 rows are missing: their contexts cannot be reached in this version" if missing else ""
+    notes = [f"{missing} of 32 rows are missing: their contexts cannot be reached in this version"] if missing else []
+    note = "; ".join([*notes, *narrowed(model, question)])
     if not as_json:
         click.echo(f"{'old':<8}{'new':<8}{'other CR4':<11}{'verdict':<9}{'steps':<40}detail")
         for r in rows:

@@ -16,6 +16,7 @@ from tlbcheck.lang.expr import evaluate, variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.report.result import plain
 from tlbcheck.system.lower import lower
+from tlbcheck.system.sufficiency import of_the_model
 from tlbcheck.system.transition_system import TransitionSystem
 
 _ROLE = "switch"
@@ -65,6 +66,11 @@ def matrix(model: Model, missing_flush: Property) -> list[Row]:
         old, new, other = (str(v) for v in _named(system, key))
         rows.append(Row(old, new, other, steps, verdict, detail))
     return rows
+
+
+def narrowed(model: Model, missing_flush: Property) -> list[str]:
+    """For which values alone the rows hold, and why, where software looks at more of them than which they are."""
+    return [f"{d.name}: {', '.join(map(str, d.covers))} only ({d.why})" for d in of_the_model(lower(model, [missing_flush])) if d.told]
 
 
 def _order(system: TransitionSystem, key: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,13 +12,12 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.contract import Contract
-from tlbcheck.lang.expr import Expr, variables
+from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.program import Call, Do, Procedure, Statement, walk
+from tlbcheck.lang.program import Call, Procedure, Statement, expressions, walk
 from tlbcheck.result import PropertyResult, Reliance, Standing, Verdict, listed_procedures
 
 _REQUIRES = "requires"
@@ -96,7 +95,7 @@ def _differences(model: Model, shows: Model, c: Contract) -> Iterator[str]:
         theirs, own = there.resolve(q), here.resolve(q)
         if theirs is not own and not (q is c.procedure and own in (q, c.stand_in)):
             yield f"{q.name}() is {theirs.name}() in {shows.name} and {own.name if own.name != theirs.name else 'another'}() in {model.name}; a model with the same procedures has to show it"
-        read |= {n.removeprefix("flag.") for s in _statements(there, q) for e in _expressions(s) for n in variables(e) if n.startswith("flag.")}
+        read |= {n.removeprefix("flag.") for s in _statements(there, q) for e in expressions(s) for n in variables(e) if n.startswith("flag.")}
     for f in shows.flags:
         own_on = values.get(f.name, f.default)
         if f.name in read and shows.flags[f] != own_on:
@@ -129,16 +128,6 @@ def _statements(model: Model, procedure: Procedure) -> Iterator[Statement]:
         yield r
         yield from walk(r.before)
     yield from walk(model.resolve(procedure).body)
-
-
-def _expressions(s: Statement) -> Iterator[Expr]:
-    """The expressions of a statement itself, and of the operation that it performs."""
-    parts: list[Any] = [getattr(s, f.name) for f in dataclasses.fields(s)]
-    if isinstance(s, Do):
-        o = s.operation
-        parts += [o.result, o.uses, tuple(e for _, e in o.effects), *(clause.parts for clause in (*o.faults, *o.drops))]
-    for part in parts:
-        yield from (x for x in (part if isinstance(part, tuple) else (part,)) if isinstance(x, Expr))
 
 
 def ranked(models: Sequence[Model]) -> list[int]:

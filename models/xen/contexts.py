@@ -3,7 +3,8 @@
 One guest address space is observed: the entries that are looked at were walked from its kernel or
 user root, or from idle's. Every other guest address space is either a sibling (same domain) or
 another domain's; at each switch the kind of the other one is chosen anew. Since only "same as the
-observed one" is ever asked, this stands for any number of domains, vCPUs and root tables.
+observed one" is ever asked, this stands for any number of domains, vCPUs and root tables; whether
+software asks more is looked into for each model (``tlbcheck.system.names``).
 
 Sources: xen/arch/x86/mm.c, pv/domain.c and asm-x86/pv/domain.h at 5c81d260c2; xen.md 3.3, 3.4.
 """
@@ -17,6 +18,7 @@ from dataclasses import replace
 
 from tlbcheck import CacheKind, Table, case_variable, per_cpu
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, ite, lookup, not_, or_, var
+from tlbcheck.lang.scope import Kinds, Names
 from tlbcheck.lang.types import BOOL, U64, enum_type
 from tlbcheck.machine import x86
 
@@ -129,6 +131,10 @@ def address(root: Root) -> int:
     return (list(Root).index(root) + 1) * sum(1 << at for at in range(12, 52, 3)) & x86.X86_CR3_ADDR_MASK
 
 
+ROOTS = Names(x86.X86_CR3_ADDR_MASK, {address(r): r.name for r in Root}, {"cr3": 0})
+"""Which root table it is, is all that may be asked of its address."""
+VCPUS = Kinds((_INDEX,), (ROOTS,))
+DOMAINS = Kinds((enum_type(Space), _INDEX), (ROOTS,))
 kind = _table("kind", [r[1] for r in _ROWS])
 mode = _table("mode", [r[2] for r in _ROWS])
 space = _table("space", [r[3] for r in _ROWS])

@@ -14,7 +14,7 @@ from tlbcheck.lang.types import U64
 from tlbcheck.machine import x86
 
 from . import callers
-from .contexts import NOTATION, Context, Kind, current_is_idle, kind, observed_kind, use_invpcid
+from .contexts import NOTATION, VCPUS, Context, Kind, current_is_idle, kind, observed_kind, use_invpcid
 from .contracts import CONTRACTS, TODAY
 from .primitives import local_irq_disable, local_irq_enable, read_cr3, read_cr4, write_cr3
 
@@ -130,6 +130,6 @@ cr3_values = Model(
         "the consumers are those that the series touches; each takes one value at a time, of any context, so that no number of vCPUs or CPUs adds anything",
         "nothing is asked about caches here",
     ),
-    scope={"contexts": "any"},
+    scope={"contexts": VCPUS},
     depth=8,
 )

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from tlbcheck import Interrupt, Model, Variant, choose, cpus, procedure, require
 from tlbcheck.lang.expr import and_, eq, not_, var
+from tlbcheck.lang.scope import Alone
 from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
 
-from . import callers, efi, lazy_state
+from . import callers, contexts, efi, lazy_state
 from .contexts import MEANINGS, NOTATION, Context, Kind, Page, Root, current_is_idle, observed_kind, tlb, use_invpcid
 from .contracts import CONTRACTS, TODAY
 from .lazy_state import curr_vcpu
@@ -47,6 +48,10 @@ def _show_cr3(value: int) -> str:
     return "the firmware's page tables, PCID 0" if value == efi.EFI_ROOT else NOTATION.values["cr3"](value)
 
 
+ROOTS = replace(contexts.ROOTS, values={**contexts.ROOTS.values, efi.EFI_ROOT: "firmware"})
+DOMAINS = replace(contexts.DOMAINS, names=(ROOTS,))
+
+
 def _model(cpus: int) -> Model:
     return Model(
         name="xen/dirty-mask",
@@ -82,7 +87,7 @@ def _model(cpus: int) -> Model:
             "whether a CPU is in the mask, and what it holds, depends on that CPU alone; the one that reads the mask may be any other, at any time: so one CPU stands for any number",
             "guests with PCIDs; other domains are one other vCPU, of which nothing is watched; a state sync may be asked for at any time",
         ),
-        scope={"cpus": "any", "domains": "any", "pages": 2, "pcids": [0, 1]},
+        scope={"cpus": Alone(), "domains": DOMAINS, "pages": 2, "pcids": [0, 1]},
         depth=14,
         numbers={"cpus": cpus},
         resized=_model,

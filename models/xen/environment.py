@@ -15,7 +15,7 @@ from tlbcheck.machine import x86
 
 from . import callers, switch
 from .case import CASE, Caller, options_for
-from .contexts import MEANINGS, NOTATION, observed_kind, tlb, use_invpcid
+from .contexts import DOMAINS, MEANINGS, NOTATION, ROOTS, VCPUS, observed_kind, tlb, use_invpcid
 from .primitives import read_cr4, write_cr4
 
 ASSUMPTIONS = (
@@ -94,6 +94,6 @@ def switch_model(
         assumptions=ASSUMPTIONS,
         depth=depth,
         about=about,
-        scope={"cpus": 1, "vcpus": "any", "domains": "any", "roots": "any"},
+        scope={"cpus": 1, "vcpus": VCPUS, "domains": DOMAINS, "roots": ROOTS},
         **more,
     )

@@ -215,7 +215,15 @@ def test_the_scope_of_a_library_proof() -> None:
     """Every model of the switch: any number of pages and frames, any PCIDs besides those that are named."""
     for name in ("xen/flush-once", "xen/pcid-v5", "xen/xsa-292"):
         decided = decide(lower(find_models(name)[0], PROPERTIES))
-        assert decided.scope() == {"pcids": "any (named: 0, 1, 2, 3)", "pages": "any", "frames": "any", "representation": "tracked(1)"}
+        assert decided.scope() == {
+            "vcpus": "any",
+            "domains": "any",
+            "roots": "any",
+            "pcids": "any (named: 0, 1, 2, 3)",
+            "pages": "any",
+            "frames": "any",
+            "representation": "tracked(1)",
+        }
         assert decided.assumptions == ("nothing is cached at the start for other pcids than those named: processors start with empty caches, and no walk here makes such an entry",)
 
 

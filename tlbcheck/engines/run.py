@@ -27,7 +27,7 @@ from tlbcheck.replay.check import ReplayError, Story, Told, replay
 from tlbcheck.result import EngineAnswer, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
-from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided
+from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided, without_entries
 from tlbcheck.system.transition_system import TransitionSystem
 
 _DEEPEST = 10_000
@@ -365,7 +365,7 @@ def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
     """What z3 decides about ``system``, in a process of its own; what is true without it if that fails."""
 
     if system.cache is None:
-        return Sufficiency(1, (), ())
+        return without_entries(system)
     from tlbcheck.engines.sufficiency import decide  # here, and not in the process: those that follow have z3 too
 
     child = Child(lambda: decide(system), seconds=min(limits.seconds, _DECIDING), memory=limits.memory)

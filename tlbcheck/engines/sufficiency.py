@@ -37,6 +37,7 @@ hence only the latest fill of each entry matters. In all other cases the caches 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ from tlbcheck.lang.expr import FALSE, Expr, and_, const, eq, not_, or_, rebuild,
 from tlbcheck.lang.types import BoolType, EnumType, IntType, Type, WordType
 from tlbcheck.system.known_bits import width
 from tlbcheck.system.slots import in_slot, mentions, of_entry, slot_name
-from tlbcheck.system.sufficiency import FULL, Condition, Dimension, Sufficiency, fillable, named_values, other_choices
+from tlbcheck.system.sufficiency import FULL, Condition, Dimension, Sufficiency, fillable, named_by_software, named_values, of_the_model, other_choices, without_entries
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
 
 _CHAIN = 3
@@ -147,7 +148,7 @@ class _Decision:
 
     def run(self) -> Sufficiency:
         if self.system.cache is None:
-            return Sufficiency(1, (), ())
+            return without_entries(self.system)
         if not self.query.satisfiable(self.query.holds(self.declared)):
             # Every lemma would hold of entries that cannot be.
             if any(True for _ in self.system.entries()):
@@ -162,7 +163,8 @@ class _Decision:
             entries = 2
         elif not t1.holds:
             entries = self.chain()
-        return Sufficiency(entries, conditions, tuple(self.dimensions(one=entries == 1)))
+        fields = (named_by_software(self.system, d) for d in self.dimensions(one=entries == 1))
+        return Sufficiency(entries, conditions, (*fields, *of_the_model(self.system)))
 
     # -- T1 to T3
 
@@ -280,7 +282,9 @@ class _Decision:
         for name, counted in cache.scope.items():
             v = fields.get(name)
             if v is None:
-                yield Dimension(name, counted, True, "any", f"no entry and nothing else in the model holds a {name}")
+                holder = next((n for n, t in self.held() if name in (t, *re.split(r"[^a-z]+", n.lower()))), "")
+                why = f"{holder} holds one, and no entry does" if holder else f"no entry and nothing else in the model holds a {name}"
+                yield Dimension(name, counted, not holder, "not counted" if holder else "any", why, told=bool(holder))
                 continue
             values, declared = v.domain or v.type.values(), named_values(v)
             if not one or self.system.meeting:
@@ -291,6 +295,11 @@ class _Decision:
                 named = f"any (named: {', '.join(map(str, declared))})" if tag else "any"
                 empty = f"nothing is cached at the start for other {counted} than those named: processors start with empty caches, and no walk here makes such an entry"
                 yield Dimension(name, counted, any_, named if any_ else declared, why, empty if any_ and why.startswith(_NEVER) else "")
+
+    def held(self) -> Iterator[tuple[str, str]]:
+        """What the model's variables and the fields of entries are called, and their types."""
+        for name, type_ in (*((v.name, v.type) for v in (*self.system.control, *self.system.entry_fields)), *((q.label, q.type) for s in self.system.steps for q in s.parameters)):
+            yield name, str(type_).lower()
 
     def numbers(self, v: Variable, declared: Sequence[int], *, tag: bool) -> tuple[bool, str]:
         """Whether every value that is not declared is covered by those that are, and why (not)."""

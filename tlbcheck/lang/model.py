@@ -23,6 +23,7 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
 from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, StateVar, Write, walk
+from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, Type, type_of
 
 PROFILES = ("common", "intel", "amd")
@@ -41,7 +42,8 @@ class CacheKind:
 
     ``scope`` gives the words by which a verdict's scope counts the values of a field ("pages"). A name
     in it that no field has says that nothing in the model ranges over such things (frames, where an
-    entry leads to what its page and root say). ``tag`` is the field whose values software hands out.
+    entry leads to what its page and root say). ``tag`` is the field whose values software hands out; ``names`` says
+    of a field where else such values stand, so that software which looks at their bits is told.
     """
 
     name: str
@@ -52,6 +54,7 @@ class CacheKind:
     describe: Callable[[Mapping[str, int]], str]
     scope: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
+    names: Mapping[str, Names] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn, cast
 
 from tlbcheck.errors import InputError, Place
@@ -381,3 +381,13 @@ def walk(statements: list[Statement]) -> Iterator[Statement]:
                 yield from walk(s.orelse)
             case While() | AtomicBlock() | ForCpus():
                 yield from walk(s.body)
+
+
+def expressions(s: Statement) -> Iterator[Expr]:
+    """The expressions of a statement itself, and of the operation that it performs."""
+    parts: list[Any] = [getattr(s, f.name) for f in fields(s)]
+    if isinstance(s, Do):
+        o = s.operation
+        parts += [o.result, o.uses, tuple(e for _, e in o.effects), *(clause.parts for clause in (*o.faults, *o.drops))]
+    for part in parts:
+        yield from (x for x in (part if isinstance(part, tuple) else (part,)) if isinstance(x, Expr))

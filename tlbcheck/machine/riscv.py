@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, not_, or_, var, word_op
 from tlbcheck.lang.model import CacheKind, Notation
 from tlbcheck.lang.program import Clause, Operation, StateVar
+from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, Type
 
 SATP_ASID_SHIFT = 44
@@ -85,6 +86,7 @@ def tlb(
         describe=describe,
         scope={"asid": "asids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="asid",
+        names={"asid": Names(SATP_ASID_MASK, {a << SATP_ASID_SHIFT: str(a) for a in asids}, {"satp": 0, "entry.asid": SATP_ASID_SHIFT}, chosen=True)},
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, not_, var
 from tlbcheck.lang.model import CacheKind
 from tlbcheck.lang.program import Clause, Operation, StateVar
+from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import U32, Type
 
 TLB_CONTROL_DO_NOTHING = 0
@@ -57,4 +58,5 @@ def tlb(
         describe=describe,
         scope={"asid": "asids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="asid",
+        names={"asid": Names(U32.mask, {a: str(a) for a in asids}, {"guest_asid": 0, "entry.asid": 0}, chosen=True)},
     )

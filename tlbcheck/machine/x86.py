@@ -15,6 +15,7 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
 from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation
 from tlbcheck.lang.program import Clause, Operation, StateVar
+from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, IntType, Type
 
 X86_CR0_PG = 1 << 31
@@ -277,6 +278,7 @@ def tlb(
         describe=describe,
         scope={"tag": "pcids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="tag",
+        names={"tag": Names(X86_CR3_PCID_MASK, {t: str(t) for t in tags}, {"cr3": 0, "entry.tag": 0}, chosen=True)},
     )
 
 

@@ -354,7 +354,8 @@ def masks_of(fields: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 
 def covered(model: Model, decided: Sufficiency) -> Scope:
     """What a proof covers, for the reader: what the model says, and what was decided of its entries."""
-    return Scope({"cpus": model.cpus, **model.scope, **(decided.scope() if model.cache else {}), "profile": model.profile})
+    counted = {n: x for n, x in decided.scope().items() if model.cache or n != "representation"}
+    return Scope({"cpus": model.cpus, **model.scope, **counted, "profile": model.profile})
 
 
 def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelResult:

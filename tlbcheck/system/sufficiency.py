@@ -11,7 +11,9 @@ from typing import Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, Expr, and_, substitute, var, variables
+from tlbcheck.lang.scope import Alone, Kinds, Names
 from tlbcheck.lang.types import EnumType
+from tlbcheck.system.names import compares_members, depends_on_others, look_into
 from tlbcheck.system.slots import in_slot, of_entry, track
 from tlbcheck.system.transition_system import Fill, Step, TransitionSystem, Variable
 
@@ -31,7 +33,8 @@ class Condition:
 class Dimension:
     """How many values of an entry's field a verdict covers.
 
-    ``any``: however many there are; ``why`` says by what, or why not, and ``assumes`` what it rests on.
+    ``any``: however many there are; ``why`` says by what, or why not, and ``assumes`` what it rests on. ``told``: a
+    scope says why not, since the model means it to be any.
     """
 
     field: str
@@ -40,6 +43,7 @@ class Dimension:
     covers: str | tuple[int | str, ...]
     why: str
     assumes: str = ""
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,9 @@ class Sufficiency:
         """The part of a result's scope that is decided here."""
         made: dict[str, Any] = {d.name: d.covers if isinstance(d.covers, str) else list(d.covers) for d in self.dimensions}
         made["representation"] = self.representation
-        if self.reasons:
-            made["why"] = "; ".join(self.reasons)
+        reasons = (*self.reasons, *(f"{d.name}: {d.why}" for d in self.dimensions if d.told))
+        if reasons:
+            made["why"] = "; ".join(reasons)
         return made
 
 
@@ -99,11 +104,47 @@ def represented(system: TransitionSystem, decided: Sufficiency) -> TransitionSys
 
 def undecided(system: TransitionSystem, reason: str) -> Sufficiency:
     """What is true without z3: where no rule can make entries meet one is enough, and a scope is what the model declares."""
-    cache = system.cache
-    if cache is None:
-        return Sufficiency(1, (), ())
+    if system.cache is None:
+        return without_entries(system)
     conditions = tuple(Condition(name, not system.meeting, reason if system.meeting else "") for name in ("T1", "T2", "T3"))
-    return Sufficiency(FULL if system.meeting else 1, conditions, declared(system, reason))
+    return Sufficiency(FULL if system.meeting else 1, conditions, (*declared(system, reason), *of_the_model(system)))
+
+
+def without_entries(system: TransitionSystem) -> Sufficiency:
+    """What a verdict covers that is about control alone."""
+    return Sufficiency(1, (), of_the_model(system))
+
+
+def of_the_model(system: TransitionSystem) -> tuple[Dimension, ...]:
+    """What the model's own scope may say of what is no entry: each word that it wants to be "any", and whether it is."""
+    looks: dict[Names, str] = {}
+    made = []
+    for word, given in system.model.scope.items():
+        if isinstance(given, str) and given.startswith("any"):
+            made.append(Dimension(word, word, False, f"{given}, as the model says", "nothing says what would tell one from another", told=True))
+        elif isinstance(given, Alone):
+            why = depends_on_others(system)
+            reason = f"{why} has to do with another CPU" if why else "no CPU has to do with another"
+            made.append(Dimension(word, word, not why, (system.model.cpus,) if why else "any", reason, told=bool(why)))
+        elif isinstance(given, Names | Kinds):
+            wanted = (given,) if isinstance(given, Names) else given.names
+            looks |= {n: look_into(system, n) for n in wanted if n not in looks}
+            why = next((looks[n] for n in wanted if looks[n]), "")
+            if not why and isinstance(given, Kinds):
+                why = compares_members(system, given.types)
+            made.append(Dimension(word, word, not why, given.shown() if why else "any", _asked(why, word), told=bool(why)))
+    return tuple(made)
+
+
+def named_by_software(system: TransitionSystem, d: Dimension) -> Dimension:
+    """``d``, an entry's field, as it is where software or rules look at the bits of such values elsewhere."""
+    names = system.cache.names.get(d.field) if system.cache and d.any else None
+    why = look_into(system, names, control=True) if names is not None else ""
+    return replace(d, any=False, covers=names.shown(), why=_asked(why, d.name), assumes="", told=True) if names is not None and why else d
+
+
+def _asked(why: str, word: str) -> str:
+    return f"{why} asks more of {word} than whether two are the same" if why else f"nothing asks more of {word} than whether two are the same"
 
 
 def declared(system: TransitionSystem, why: str) -> tuple[Dimension, ...]:
@@ -116,7 +157,8 @@ def declared(system: TransitionSystem, why: str) -> tuple[Dimension, ...]:
 
 def as_they_are(system: TransitionSystem) -> Sufficiency:
     """What a verdict covers that rests on the literal caches: nothing is decided about entries, since nothing is assumed of them."""
-    return Sufficiency(FULL, (), declared(system, "the caches are searched as they are") if system.cache else ())
+    entries = declared(system, "the caches are searched as they are") if system.cache else ()
+    return Sufficiency(FULL, (), (*entries, *of_the_model(system)))
 
 
 def named_values(v: Variable) -> tuple[int | str, ...]:

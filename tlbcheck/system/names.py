@@ -1,0 +1,337 @@
+"""Whether software treats numbers as names: copies them whole, and asks of two only whether they are the same.
+
+A model has a few root tables, each at some address. Let another machine have others, at any other
+addresses, no two the same and none 0. If every condition and every value that the model computes looks at an
+address as a whole, then each run of one machine is one of the other, with the addresses exchanged: the few
+stand for any. So a bit of an address may reach a word only in its own place and together with all others
+(a copy, a mask that keeps the whole field, a choice between two), and only an equality of two whole ones may look at it.
+A condition on a part (a mask within the field, a shift, a cast to fewer bits), an order, arithmetic,
+an index, an equality with a number that is no name: each is told, and the scope then names the values.
+
+The analysis is over the transition system and does not follow guards, so that it covers each run of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlbcheck.lang.expr import Expr, nodes, variables
+from tlbcheck.lang.program import ForCpus, expressions, walk
+from tlbcheck.lang.scope import Names
+from tlbcheck.lang.types import Type, WordType
+from tlbcheck.system.execution import HALTED
+from tlbcheck.system.slicing import slice_system
+from tlbcheck.system.transition_system import Step, TransitionSystem
+
+_FEW = 32
+"""Values of a word that are kept apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a word may hold: ``plain`` bits that are no part of a name, and bits of a ``name``.
+
+    ``whole``: these are a whole one, ``down`` bits below its place. ``few``: all values, where no name is in them
+    and they are not many.
+    """
+
+    plain: int = 0
+    name: int = 0
+    whole: bool = False
+    down: int = 0
+    few: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Expressions that are evaluated together, and where: ``what`` for people."""
+
+    what: str
+    step: Step | None
+    updates: Mapping[str, Expr]
+    others: tuple[Expr, ...]
+
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        return (*self.updates.values(), *self.others)
+
+
+def _sites(system: TransitionSystem, *, control: bool = False) -> Iterator[_Site]:
+    """Everything that is computed; of ``control`` alone, what software does."""
+    for s in (*system.initial, *system.steps):
+        place = f" at {Path(s.places[0].file).name}:{s.places[0].line}" if s.places else ""
+        judged = (*s.entry_updates.values(), *(b.when for b in s.bads), *(c.holds for c in s.checks), *s.used)
+        yield _Site(f"the step '{s.action}'{place}", s, s.updates, (s.guard, *(() if control else judged)))
+    if control:
+        return
+    for f in system.fills:
+        yield _Site("what a walk caches", None, {}, (f.when, *f.updates.values()))
+    yield _Site("what can be cached at the start", None, {}, tuple(system.entry_initial.values()))
+    yield _Site("which entries there can be", None, {}, (system.possible,))
+    for b in (*system.invariants, *system.liveness):
+        yield _Site(f"{b.property} ({b.clause})", None, {}, (b.when,))
+
+
+class _Analysis:
+    """The least fixed point of what every word may hold, for one kind of names."""
+
+    def __init__(self, system: TransitionSystem, names: Names, sites: Sequence[_Site]) -> None:
+        self.system, self.names, self.sites = system, names, sites
+        self.field = names.mask
+        self.rigid = set(system.rigid)
+        self.held: dict[str, _Word] = {}
+        for v in (*system.control, *system.entry_fields):
+            fixed = v.domain if v.domain and (v.name in self.rigid or v in system.entry_fields) else (v.initial,)
+            self.held[v.name] = self.constants(fixed) if isinstance(v.type, WordType) else _Word()
+        self.widths = {v.name: v.type.mask for v in (*system.control, *system.entry_fields) if isinstance(v.type, WordType)}
+        self.holding = self.holders()
+        for name, down in self.holding.items():
+            self.held[name] = self.joined(self.held[name], _Word(0, self.at(down), True, down))
+        changed = True
+        while changed:
+            changed = False
+            for site in sites:
+                read = self.reader(site)
+                for name, e in site.updates.items():
+                    if name in self.widths:
+                        new = self.joined(self.held[name], self.fitted(read[e], self.widths[name]))
+                        if new != self.held[name]:
+                            self.held[name], changed = new, True
+
+    def holders(self) -> dict[str, int]:
+        """The registers that hold a name, each with how far below its place it stands; where software chooses them, every word that is copied into one."""
+        registers = self.names.registers
+        found = {n: registers[r] for n in self.widths for r in (n, n.partition(".")[2]) if r in registers}
+        work = list(found) if self.names.chosen else []
+        while work:
+            target = work.pop()
+            for site in self.sites:
+                e = site.updates.get(target)
+                for source in _copied(e, self.at(found[target])) if e is not None else ():
+                    if source.value in self.widths and source.value not in found:
+                        found[source.value] = found[target]
+                        work.append(source.value)
+        return found
+
+    def at(self, down: int) -> int:
+        """The field, ``down`` bits below its place."""
+        return _down(self.field, down)
+
+    def constants(self, values: Sequence[int]) -> _Word:
+        word = self.constant(values[0])
+        for value in values[1:]:
+            word = self.joined(word, self.constant(value))
+        return word
+
+    def constant(self, value: int) -> _Word:
+        field = value & self.field
+        if field in self.names.values and not self.names.chosen:
+            return _Word(value & ~self.field, self.field, True)
+        return _plain(frozenset({value}))
+
+    def is_name(self, word: _Word, down: int) -> bool:
+        """Whether every value of a word without a name's bits is one all the same: a number that software chose, or none at all."""
+        field = self.at(down)
+        if not self.names.chosen:
+            return not word.plain & field
+        return word.few is not None and all(_down(value & field, -down) in self.names.values for value in word.few)
+
+    def joined(self, a: _Word, b: _Word) -> _Word:
+        if not a.name and not b.name:
+            return _plain(None if a.few is None or b.few is None else a.few | b.few, a.plain | b.plain)
+        whole = self.alike(a, b)
+        down = (a if a.name else b).down if whole else 0
+        field = self.at(down) if whole else 0
+        return _Word((a.plain | b.plain) & ~field, a.name | b.name, whole, down)
+
+    def alike(self, a: _Word, b: _Word) -> bool:
+        """Whether both hold a whole name in the same place, or a number instead of one."""
+        down = (a if a.name else b).down
+        return all((w.whole and w.down == down) or (not w.name and self.is_name(w, down)) for w in (a, b))
+
+    def fitted(self, a: _Word, bits: int) -> _Word:
+        """The part of a word that fits in ``bits``."""
+        kept = a.name & bits
+        if a.few is not None:
+            return _plain(frozenset(value & bits for value in a.few))
+        return _Word(a.plain & bits, kept, a.whole and kept == a.name, a.down if kept else 0)
+
+    def reader(self, site: _Site) -> Mapping[Expr, _Word]:
+        """What each part of a site's expressions may hold."""
+        chosen = {q.name: self.constants(q.domain) for q in (site.step.parameters if site.step else ()) if isinstance(q.type, WordType)}
+        # What this step stores as a name is one already where the same step looks at it.
+        stored = {x: down for n, down in self.holding.items() if self.names.chosen and n in site.updates for x in _copied(site.updates[n], self.at(down))}
+        memo: dict[Expr, _Word] = {}
+        for e in site.expressions:
+            for node in nodes(e, memo):
+                word = self.computed(node, memo, chosen)
+                down = stored.get(node, 0)
+                memo[node] = _Word(word.plain & ~self.at(down), self.at(down), True, down) if node in stored else word
+        return memo
+
+    def computed(self, e: Expr, memo: Mapping[Expr, _Word], chosen: Mapping[str, _Word]) -> _Word:
+        if not isinstance(e.type, WordType):
+            return _Word()
+        full = e.type.mask
+        if e.op == "const":
+            return self.constant(e.value)
+        if e.op == "var":
+            return chosen.get(e.value) or self.held.get(e.value) or _Word(full)
+        if e.op == "table":
+            return self.constants(e.value)
+        args = [memo[a] for a in e.args]
+        match e.op:
+            case "ite":
+                return self.joined(args[1], args[2])
+            case "resize":
+                return self.fitted(args[0] if isinstance(e.args[0].type, WordType) else _Word((1 << 32) - 1), full)
+            case "band":
+                return self.masked(e, args)
+            case "bor" | "bxor" | "add":
+                return self.combined(e.op, args, full)
+            case "bnot":
+                return _Word(full & ~args[0].name, args[0].name)
+            case "shl" | "shr" if e.args[1].op == "const":
+                return self.shifted(args[0], e.args[1].value if e.op == "shr" else -e.args[1].value, full)
+        return _Word(full & ~self.above(args, full), self.above(args, full))
+
+    def masked(self, e: Expr, args: Sequence[_Word]) -> _Word:
+        for mask, (word, other) in zip(e.args[::-1], (args, args[::-1]), strict=True):
+            # One that keeps the whole field is a mask, even where a name has all bits set.
+            if mask.op == "const" and (not other.name or mask.value & self.field == self.field):
+                return self.fitted(word, mask.value)
+            if not other.name and word.name:  # a mask that is not known keeps any part
+                return _Word(word.plain & other.plain, word.name & other.plain)
+        a, b = args
+        return _Word(a.plain & b.plain, (a.name | b.name) & (a.name | a.plain) & (b.name | b.plain))
+
+    def shifted(self, a: _Word, n: int, full: int) -> _Word:
+        """Moved down by ``n`` bits (up, if that is negative)."""
+        if a.few is not None:
+            return _plain(frozenset(_down(value, n) & full for value in a.few))
+        plain, name = (_down(x, n) & full for x in (a.plain, a.name))
+        return _Word(plain, name, a.whole and name.bit_count() == a.name.bit_count(), a.down + n if name else 0)
+
+    def combined(self, op: str, args: Sequence[_Word], full: int) -> _Word:
+        """``|``, ``^`` and ``+``: a name stays one where the other operand has no bit in its field, and nothing is carried."""
+        a, b = args
+        if op == "add" and (a.plain | a.name) & (b.plain | b.name):
+            above = self.above(args, full)
+            return _Word(full & ~above, above)
+        if op != "add" and a.few is not None and b.few is not None and len(a.few) * len(b.few) <= _FEW:
+            return _plain(frozenset(x | y if op == "bor" else x ^ y for x in a.few for y in b.few))
+        whole = next((x for x, y in ((a, b), (b, a)) if x.whole and not y.name and not y.plain & x.name), _Word())
+        return _Word(a.plain | b.plain, a.name | b.name, whole.whole, whole.down)
+
+    def above(self, args: Sequence[_Word], full: int) -> int:
+        """What arithmetic may make depend on a name: its lowest bit and all above; everything, where a name says by how much to shift."""
+        bits = 0
+        for a in args:
+            bits |= a.name
+        return full & -(bits & -bits) if bits else 0
+
+    def told(self) -> str:
+        """What looks at more of a name than whether it is another one; empty if nothing does."""
+        for site in self.sites:
+            read = self.reader(site)
+            if any(any(read[a].name for a in e.args) and not self.harmless(e, read) for e in read):
+                return site.what
+        return ""
+
+    def harmless(self, e: Expr, read: Mapping[Expr, _Word]) -> bool:
+        if isinstance(e.type, WordType):
+            # What a word is made of matters where it is looked at, but what chooses or shifts it is looked at here.
+            decisive = {"table": e.args, "shl": e.args[1:], "shr": e.args[1:]}.get(e.op, ())
+            return not any(read[a].name for a in decisive)
+        if e.op == "ite":
+            return True
+        if e.op != "eq":
+            return False
+        a, b = (read[x] for x in e.args)
+        return self.alike(a, b) and (self.names.chosen or (a.whole and b.whole))
+
+
+def _plain(values: frozenset[int] | None, bits: int = 0) -> _Word:
+    """A word of these values and bits, in which no name is."""
+    for value in values or ():
+        bits |= value
+    return _Word(bits, few=values if values is not None and len(values) <= _FEW else None)
+
+
+def _down(bits: int, n: int) -> int:
+    return bits >> n if n > 0 else bits << -n
+
+
+def _copied(e: Expr, mask: int) -> Iterator[Expr]:
+    """The parts of ``e``, constants apart, whose bits within ``mask`` become those of ``e``."""
+    if e.op == "const":
+        return
+    yield e
+    match e.op:
+        case "ite":
+            for a in e.args[1:]:
+                yield from _copied(a, mask)
+        case "band":
+            for a, other in zip(e.args, e.args[::-1], strict=True):
+                kept = mask & other.value if other.op == "const" else mask
+                yield from _copied(a, kept) if kept else ()
+        case "bor" | "bxor" | "add" | "resize":
+            for a in e.args:
+                if isinstance(a.type, WordType):
+                    yield from _copied(a, mask)
+
+
+def look_into(system: TransitionSystem, names: Names, *, control: bool = False) -> str:
+    """What looks at more of one of ``names`` than whether two are the same, in words; empty if nothing does.
+
+    Of ``control`` alone: what software does, not what rules say of entries.
+    """
+    small = slice_system(system)
+    return _Analysis(small, names, list(_sites(small, control=control))).told()
+
+
+def compares_members(system: TransitionSystem, types: Collection[Type]) -> str:
+    """What asks more of a member of ``types`` than which one it is, in words; empty if nothing does.
+
+    Two things of one kind are one member, so that a model takes them for the same. That a step needs two to
+    be the same adds only runs; a step that needs them to differ, or a value that is computed from
+    whether they do, loses some.
+    """
+    for site in _sites(slice_system(system)):
+        allowed = set(_needed(site.step.guard)) if site.step else set()
+        seen: dict[Expr, None] = {}
+        for e in site.expressions:
+            for node in nodes(e, seen):
+                seen[node] = None
+                held = [a for a in node.args if a.type in types and a.op != "const"]
+                if held and node not in allowed and not (node.op in ("table", "ite") or (node.op == "eq" and len(held) == 1)):
+                    return site.what
+    return ""
+
+
+def _needed(e: Expr) -> Iterator[Expr]:
+    """The conditions that make ``e`` true, if anything, by holding."""
+    if e.op in ("and", "or"):
+        for a in e.args:
+            yield from _needed(a)
+    else:
+        yield e
+
+
+def depends_on_others(system: TransitionSystem) -> str:
+    """What a CPU has to do with another, in words; empty if nothing. A fault that ends the run counts for none: it is one on its own CPU alone, too."""
+    model, small = system.model, slice_system(system)
+    rigid = {*small.rigid, HALTED}
+    for s in small.steps:
+        own = "" if s.cpu is None else f"cpu{s.cpu}."
+        read = {n for e in (s.guard, *s.updates.values(), *(c.holds for c in s.checks)) for n in variables(e)} - {q.name for q in s.parameters} - rigid
+        if any(not own or not n.startswith(own) for n in (*read, *(n for n in s.updates if n != HALTED))):
+            return f"the step '{s.action}' of {'the environment' if s.cpu is None else 'a CPU'}"
+        if s.cpu is not None and any(r.every_cpu and (r.event.kind, r.event.name) in {(e.kind, e.name) for e in s.events} for q in small.properties for r in q.rules):
+            return f"the step '{s.action}', which a property judges of every CPU,"
+    for procedure in model.reachable():
+        if procedure is not model.resolve(model.init) and any(isinstance(t, ForCpus) or any("cpu.self" in variables(e) for e in expressions(t)) for t in walk(procedure.body)):
+            return f"{procedure.name}()"
+    return ""
