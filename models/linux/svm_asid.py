@@ -125,7 +125,10 @@ def _model(cpus: int) -> Model:
         ),
         meanings={"usable": svm.USABLE, "runs": not_(eq(svm.GUEST_ASID.expr, 0)), "not_its_own": not_(eq(_OWNER, loaded.expr))},
         flags={MIGRATION_KEEPS_GENERATION: False},
-        notation=Notation(values={"guest_asid": str, "VMRUN.asid": str, "VMRUN.tlb_control": lambda value: "do nothing" if value == svm.TLB_CONTROL_DO_NOTHING else "flush all ASIDs"}),
+        notation=Notation(
+            values={"guest_asid": str, "VMRUN.asid": str, "VMRUN.tlb_control": lambda value: "do nothing" if value == svm.TLB_CONTROL_DO_NOTHING else "flush all ASIDs"},
+            walks=lambda registers: f"from the tables of vCPU {registers['loaded']} under ASID {registers['guest_asid']}",
+        ),
         profile="amd",
         variants={
             "migration-keeps-generation": Variant(

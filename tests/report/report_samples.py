@@ -139,7 +139,8 @@ def many_cpus(cpus: int = 4, length: int = 200) -> Json:
         made += [[*k, "stale" if stale else "valid"] for k, stale in now.items() if stale is not held.get(k, False)]
         changes.append(made)
         held = now
-        steps.append(step(cpu, actor, text, line, after=after, level="irq" if actor == "flush_ipi" else "task"))
+        events = [{"cpu": c, "entry": e, "what": what, **({"by": "memory"} if what == "stale" else {})} for c, e, what in made if not e]
+        steps.append(step(cpu, actor, text, line, after=after, level="irq" if actor == "flush_ipi" else "task", events=events))
     told = [{"text": f"page {p} by tag {t} at its old frame", "shown": {"tag": t, "global": t == 1, "page": p, "frame": "old"}} for t, p in entries]
     shown = {"pte": "old", "mask": "0", **{f"cpu{c}.{r}": x for c in range(cpus) for r, x in (("cr3", "root 0, PCID 0"), ("cr4", "PCIDE|SMEP"), ("if", "True"))}}
     found = violation(
@@ -153,6 +154,7 @@ def many_cpus(cpus: int = 4, length: int = 200) -> Json:
             "text": "an INVLPG is missing after line 13 of flush_range: with it, this case holds",
         },
     )
+    found["watched"] = [{"entry": 0, "fields": {}}]
     return document("verify", models={"made/shootdown": facts()}, results=[entry("made/shootdown", "shootdown", "violated", [found])], errors=[])
 
 

@@ -218,17 +218,26 @@ class Amendment:
     fix: str
 
 
+def walk_from(register: str) -> str:
+    """``from the ROOT under TAG`` for a register that is shown as ``ROOT, TAG``; nothing for one that is not shown."""
+    root, _, tag = register.partition(", ")
+    article = "" if root.partition(" ")[0] in ("the", "its", "another") or "'s " in root else "the "
+    return f"from {article}{root}{f' under {tag}' if tag else ''}" if root else ""
+
+
 @dataclass(frozen=True)
 class Notation:
     """How people read a machine's values; engines never see it.
 
     ``values`` formats a variable (``cr3``) or an operand (``MOV to CR3.value``), ``fields`` splits
-    words into named masks, ``steps`` abbreviates an operation with its operands (None: not shown).
+    words into named masks, ``steps`` abbreviates an operation with its operands (None: not shown). ``walks`` says
+    where a walk of the tables starts, after "speculation caches it, ", by a CPU's registers as they are shown.
     """
 
     values: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     steps: Callable[[str, Mapping[str, int]], str | None] = lambda action, operands: None
+    walks: Callable[[Mapping[str, str]], str] = lambda registers: ""
 
 
 @dataclass(frozen=True, eq=False)

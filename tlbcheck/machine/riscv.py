@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind, Notation
+from tlbcheck.lang.model import CacheKind, Notation, walk_from
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, Type
@@ -95,5 +95,7 @@ def show_satp(value: int) -> str:
 
 
 NOTATION = Notation(
-    values={"satp": show_satp, "CSRW satp.value": show_satp, "SFENCE.VMA asid.asid": str, "SFENCE.VMA page asid.asid": str}, fields={"satp": {"asid": SATP_ASID_MASK, "root": SATP_PPN_MASK}}
+    values={"satp": show_satp, "CSRW satp.value": show_satp, "SFENCE.VMA asid.asid": str, "SFENCE.VMA page asid.asid": str},
+    fields={"satp": {"asid": SATP_ASID_MASK, "root": SATP_PPN_MASK}},
+    walks=lambda registers: walk_from(registers.get("satp", "")),
 )

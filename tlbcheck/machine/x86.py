@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation
+from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation, walk_from
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, IntType, Type
@@ -316,8 +316,14 @@ def steps(action: str, operands: Mapping[str, int]) -> str | None:
     return None
 
 
+def walks(registers: Mapping[str, str]) -> str:
+    """Where a walk starts: at the root that CR3 holds, for the current PCID."""
+    return walk_from(registers.get("cr3", ""))
+
+
 NOTATION = Notation(
     values={"cr3": show_cr3, "cr4": show_cr4, "cr0": hex, "MOV to CR3.value": show_cr3, "MOV to CR4.value": show_cr4, "MOV to CR0.value": hex, "INVPCID 1.pcid": str, "INVPCID 0.pcid": str},
     fields={"cr3": {"root": X86_CR3_ADDR_MASK, "pcid": X86_CR3_PCID_MASK}, "cr4": {name: _CR4_BITS[name] for name in ("PGE", "PCIDE", "SMEP", "TSD")}},
     steps=steps,
+    walks=walks,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import Story, replay
-from tlbcheck.replay.interpreter import Entry, Run, Scope, value_of
+from tlbcheck.replay.interpreter import Entry, Run
+from tlbcheck.replay.staleness import Staleness
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,19 @@ class Contents:
 def contents(model: Model, properties: Sequence[Property], story: Story) -> Contents:
     """Run ``story`` again with all that the caches can hold; only of the entry that it follows, what it says.
 
-    An entry is stale on a CPU where it means something that the model's ``may`` rules out. Raises ``ReplayError``.
+    An entry is stale on a CPU where it means something that the model's ``may`` rules out in the entry's own context. Raises ``ReplayError``.
     """
     held: list[tuple[Mapping[Entry, bool], ...]] = []
+    staleness = Staleness(model)
 
     def look(run: Run) -> None:
-        held.append(tuple({e: _stale(run, cpu, e) for e in run.universe if e in tlb} for cpu, tlb in enumerate(run.tlb)))
+        for cpu, tlb in enumerate(held[-1] if held else ()):
+            for e in tlb:
+                if e not in run.tlb[cpu]:
+                    staleness.forget(cpu, e)
+        held.append(tuple({e: bool(staleness.look(run, cpu, e)) for e in run.universe if e in tlb} for cpu, tlb in enumerate(run.tlb)))
 
     # Nothing says that the other entries break the property no earlier.
     run = replay(model, properties, replace(story, first=False), others=True, seen=look)
     return Contents(tuple(held), tuple(dict.fromkeys(e for name, clause, e in run.broken if (name, clause) == (story.property, story.clause))))
 
-
-def _stale(run: Run, cpu: int, entry: Entry) -> bool:
-    may = run.model.meanings.get("may")
-    return may is not None and not value_of(may, Scope(run, cpu, "task", entry))

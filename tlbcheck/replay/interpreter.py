@@ -427,7 +427,7 @@ class Run:
             while cache is not None and before < len(self.tlb[cpu]):
                 # An entry may enable others.
                 before = len(self.tlb[cpu])
-                for entry in self._holding((cache.fill,), cpu, "task", {}):
+                for entry in self._walks(cpu):
                     self.tlb[cpu].add(entry)
                     self._event("fill", "", {}, cpu, "task", {}, entry=entry)
                 if not self._mentions(cache.fill, "entry2"):
@@ -435,6 +435,10 @@ class Run:
             for monitor in self.monitors:
                 for clause, bad in monitor.invariants:
                     self._judge(monitor.name, clause, bad, cpu, "task", {}, None)
+
+    def _walks(self, cpu: int) -> Sequence[Entry]:
+        """The entries that walks can make now."""
+        return self._holding((self.model.cache.fill,), cpu, "task", {}) if self.model.cache is not None else ()
 
     def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None, args: Values) -> int:
         key = _copy_of(g, cpu, level, args)

@@ -2,7 +2,9 @@
 
 ``entries`` are all that occur, with their fields and a sentence; ``about`` the numbers of those that the
 violation speaks of. ``start`` and each of ``steps`` are lists of changes ``[cpu, entry, what]``, where
-what is ``filled``, ``dropped``, ``stale`` (it contradicts the page tables in force on that CPU) or ``valid``.
+what is ``filled``, ``dropped``, ``stale`` (it contradicts the page tables, see ``replay.staleness``) or ``valid``.
+A step that drops an entry which speculation can cache again at once changes nothing here: ``report.events``
+has what happens to the entries that the violation is about.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ class Cell:
     stale_since: int | None
 
 
-def write(found: Contents, about: Sequence[Entry], describe: Callable[[Entry], Mapping[str, Any]]) -> dict[str, Any]:
+def numbered(found: Contents, about: Sequence[Entry]) -> dict[Entry, int]:
+    """The number of each entry that occurs, those that the violation is ``about`` first."""
+    return {e: i for i, e in enumerate(dict.fromkeys([*about, *(e for point in found.held for tlb in point for e in tlb)]))}
+
+
+def write(found: Contents, numbers: Mapping[Entry, int], about: Sequence[Entry], describe: Callable[[Entry], Mapping[str, Any]]) -> dict[str, Any]:
     """The JSON of what replay found; ``about``: the entries that the violation speaks of; ``describe`` gives ``text`` and ``shown`` of one."""
-    numbers = {e: i for i, e in enumerate(dict.fromkeys([*about, *(e for point in found.held for tlb in point for e in tlb)]))}
     points: list[list[list[Any]]] = []
     before: Sequence[Mapping[Entry, bool]] = [{} for _ in found.held[0]]
     for point in found.held:
@@ -58,29 +64,4 @@ def points(caches: Mapping[str, Any] | None, steps: int) -> list[list[Cell]]:
             else:
                 held[cpu, entry] = i if what == "stale" else None
         made.append([Cell(cpu, entry, since) for (cpu, entry), since in sorted(held.items())])
-    return made
-
-
-def watched(caches: Mapping[str, Any] | None) -> list[int]:
-    """The entries that the violation is about."""
-    return list(caches["about"]) if caches else []
-
-
-def watched_text(caches: Mapping[str, Any] | None) -> str:
-    """What those entries are, for people; empty if there is none."""
-    return " and ".join(caches["entries"][n]["text"] for n in caches["about"]) if caches else ""
-
-
-def started_on(caches: Mapping[str, Any] | None) -> list[int]:
-    """The CPUs that have a watched entry cached at the start."""
-    return sorted({cpu for cpu, entry, _ in caches["start"] if entry in caches["about"]}) if caches else []
-
-
-def events(caches: Mapping[str, Any] | None, number: int) -> dict[str, list[int]]:
-    """What step ``number`` does to the watched entries: for each kind of change the CPUs on which it happens."""
-    made: dict[str, list[int]] = {}
-    about = watched(caches)
-    for cpu, entry, what in caches["steps"][number - 1] if caches else ():
-        if entry in about and cpu not in made.setdefault(what, []):
-            made[what].append(cpu)
     return made

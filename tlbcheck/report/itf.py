@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.caches import Cell, points, watched
+from tlbcheck.report.caches import Cell, points
+from tlbcheck.report.events import told, watched
 from tlbcheck.report.lanes import kind_of
 
 _TYPES = {"bool": "Bool", "enum": "Str", "int": "Int"}
@@ -20,13 +21,14 @@ def build(model: str, property_name: str, v: Mapping[str, Any], facts: Mapping[s
     types = {n: facts.get("variables", {}).get(n, {}).get("type", "int") for n in names}
     values = {n: _value(types[n], raw, v["initial"]["shown"][n]) for n, raw in v["initial"]["variables"].items()}
     states = []
-    held, entries, about = points(v.get("caches"), len(v["steps"])), (v.get("caches") or {}).get("entries", []), watched(v.get("caches"))
+    held, entries, about = points(v.get("caches"), len(v["steps"])), (v.get("caches") or {}).get("entries", []), watched(v)
     for i in range(len(v["steps"]) + 1):
         step = v["steps"][i - 1] if i else {}
         for n, (raw, shown) in step.get("after", {}).items():
             values[n] = _value(types[n], raw, shown)
-        told = {k: step[k] for k in ("action", "actor", "cpu", "level", "text", "source") if k in step}
-        states.append({"#meta": {"index": i, **told}, **{names[n]: x for n, x in values.items()}, "tlb": {"#set": [_cell(c, entries[c.entry]["shown"], c.entry in about) for c in held[i]]}})
+        done = {k: step[k] for k in ("action", "actor", "cpu", "level", "text", "source") if k in step}
+        cells = [_cell(c, entries[c.entry]["shown"], c.entry in about) for c in held[i]]
+        states.append({"#meta": {"index": i, **done, "events": told(v)[i]}, **{names[n]: x for n, x in values.items()}, "tlb": {"#set": cells}})
     params = [names[n] for n in names if kind_of(n, facts.get("variables", {})) == "case"]
     trace = {
         "#meta": {

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlbcheck.report.caches import points, watched
-from tlbcheck.report.story import notes, place, what, yes_no
+from tlbcheck.report.events import notes, told
+from tlbcheck.report.story import place, what, yes_no
 
 _OWN = re.compile(r"cpu(\d+)\.(.+)")
 
@@ -60,24 +60,27 @@ def kind_of(name: str, variables: Mapping[str, Any]) -> str:
 def lanes(v: Mapping[str, Any], variables: Mapping[str, Any]) -> Lanes:
     """The rows of a violation; ``variables`` are those of its model's facts."""
     used = {s["cpu"] for s in v["steps"] if s["cpu"] is not None} | {c for n in v["initial"]["shown"] if (c := owner(n)[0]) is not None}
-    lives = _lives(v)
-    start = Row(0, None, "", "", "", "", (), (), lives[0], "", not v["steps"], again=False)
+    life = _life(v)
+    start = Row(0, None, "", "", "", "", tuple(notes(0, v)), (), life[0], "", not v["steps"], again=False)
     rows = []
     for i, s in enumerate(v["steps"], 1):
         after = s.get("after", {})
         memory = tuple(f"{n} := {yes_no(after[n][1])}" for n in after if kind_of(n, variables) == "memory")
         again = v["loop"] is not None and i > v["loop"]
         last = i == len(v["steps"])
-        rows.append(Row(i, s["cpu"], s["level"], s["actor"], what(s), place(s), tuple(notes(i, v)), memory, lives[i], s.get("exception") or "", last, again))
+        rows.append(Row(i, s["cpu"], s["level"], s["actor"], what(s), place(s), tuple(notes(i, v)), memory, life[i], s.get("exception") or "", last, again))
     return Lanes(max(used, default=0) + 1, start, tuple(rows))
 
 
-def _lives(v: Mapping[str, Any]) -> list[dict[int, str]]:
+def _life(v: Mapping[str, Any]) -> list[dict[int, str]]:
     """At the start and after each step, the CPUs that cache a watched entry."""
-    caches = v.get("caches")
-    about = watched(caches)
+    stale: dict[tuple[int, int], bool] = {}
     made = []
-    for cells in points(caches, len(v["steps"])):
-        mine = [x for x in cells if x.entry in about]
-        made.append({x.cpu: "stale" if any(y.cpu == x.cpu and y.stale_since is not None for y in mine) else "cached" for x in mine})
+    for events in told(v):
+        for e in events:
+            if e["what"] == "dropped":
+                del stale[e["cpu"], e["entry"]]
+            else:
+                stale[e["cpu"], e["entry"]] = e["what"] == "stale"
+        made.append({cpu: "stale" if any(x for (c, _), x in stale.items() if c == cpu) else "cached" for cpu, _ in stale})
     return made

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.caches import started_on, watched_text
-from tlbcheck.report.story import notes, start_values, what
+from tlbcheck.report.events import notes, watch
+from tlbcheck.report.story import start_values, what
 
 
 def paragraphs(v: Mapping[str, Any], clause: str) -> list[str]:
@@ -18,9 +18,9 @@ def paragraphs(v: Mapping[str, Any], clause: str) -> list[str]:
 def _opening(v: Mapping[str, Any]) -> str:
     start = _listed([f"{n} is {x}" for n, x in start_values(v).items()])
     text = f"At the start {start}." if start else "The run starts."
-    if entry := watched_text(v.get("caches")):
-        text += f" The entry to watch is {entry}; it is {'already cached' if started_on(v.get('caches')) else 'not cached yet'}."
-    return text
+    if entry := watch(v):
+        text += f" Watch {entry}."
+    return " ".join([text, *(told[0].upper() + told[1:] + "." for _, told in notes(0, v))])
 
 
 def _acts(v: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.library import find_properties, named
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
+from tlbcheck.replay.history import Event, History, confirm_history
 from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, digest, masks_of
 from tlbcheck.report.schema import property_of
@@ -83,7 +84,10 @@ def _again(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> N
     """Run one violation again. Raises ``ReplayError``."""
     told = _story(model, q, v, first=first)
     if v["loop"] is None:
-        replay(model, [*find_properties(None, model), *([model.case] if model.case else [])], told)
+        properties = [*find_properties(None, model), *([model.case] if model.case else [])]
+        replay(model, properties, told)
+        if events := _events(model, v):
+            confirm_history(model, properties, told, events)
         return
     from tlbcheck.replay.lasso import replay_lasso
 
@@ -140,6 +144,21 @@ def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> S
         steps=tuple(steps),
         everything=everything,
     )
+
+
+def _events(model: Model, v: Mapping[str, Any]) -> History | None:
+    """What is told of the watched entries; None of a result that is older than that, or about none."""
+    points = [at.get("events") for at in (v["initial"], *v["steps"])]
+    if all(events is None for events in points) and "watched" not in v:
+        return None
+    watched = [(int(w["entry"]), tuple(int(w["fields"][n]) for n, _, _ in model.cache.fields) if model.cache else ()) for w in v["watched"]]
+    entries = dict(watched)
+
+    def event(e: Mapping[str, Any]) -> Event:
+        return Event(int(e["cpu"]), entries[e["entry"]], str(e["what"]), str(e.get("by", "")))
+
+    told = tuple(tuple(event(e) for e in events) for events in points)
+    return History(tuple(e for _, e in watched), told) if watched or any(told) else None
 
 
 def _changed(model: Model, state: Mapping[str, int], changes: Mapping[str, Any]) -> dict[str, int]:

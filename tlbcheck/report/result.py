@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 from tlbcheck import __version__
 from tlbcheck.certificate.words import sentences
-from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared, story
-from tlbcheck.engines.trace import State, TraceStep, Violation
-from tlbcheck.errors import InputError, InternalError, Place, shown_file
+from tlbcheck.engines.retelling import Retelling, retell
+from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared
+from tlbcheck.engines.trace import State, Trace, TraceStep, Violation
+from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BoolType, Type, WordType
 from tlbcheck.reliance import reliances, settle
-from tlbcheck.replay.check import ReplayError, Story
-from tlbcheck.replay.contents import contents
+from tlbcheck.replay.history import FILLED, Event, History
 from tlbcheck.replay.interpreter import Entry
-from tlbcheck.report.caches import points, watched_text
+from tlbcheck.report.caches import numbered, points
 from tlbcheck.report.caches import write as write_caches
 from tlbcheck.report.story import file_and_line, yes_no
 from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Vacuity, Verdict
@@ -108,10 +108,13 @@ class Teller:
         """One violation with its whole story."""
         trace = v.trace
         assert trace is not None
-        told = story(self.system, v)
+        retold = retell(self.system, v)
+        told, history = retold.story, retold.history
         case = case_values(self.system, v)
         clause = next(p.clauses.get(v.clause, "") for p in self.system.properties if p.name == v.property)
-        caches = self.caches(v, told)
+        caches = self.caches(retold)
+        numbers = self.numbers(retold)
+        events = self.events(trace, history, numbers)
         steps, before = [], trace.initial
         about = caches["about"][:1] if caches else []
         held = [{x.cpu: x.stale_since for x in cells if x.entry in about} for cells in points(caches, len(trace.steps))]
@@ -119,6 +122,7 @@ class Teller:
             made = self.step(before, s, dict(trace.tracked))
             made["chosen"] = list(t.choices)
             made["after"] = {n: [s.after.control[n], self.value(n, s.after.control[n])] for n in told.initial if s.after.control[n] != before.control[n]}
+            made["events"] = events[i]
             if trace.tracked:
                 made["entry"] = self.entry(before, s.after, held[i])
             steps.append(made)
@@ -127,7 +131,7 @@ class Teller:
             "depth": v.depth,
             "clause": v.clause,
             "case": case,
-            "summary": self.summary(v.clause, clause, case, watched_text(caches), v),
+            "summary": self.summary(v.clause, clause, case, self.described(history), v),
             "blame": blame,
             "initial": {
                 "choices": self.choices(trace.start, {**trace.initial.control, **trace.start_choices}),
@@ -138,9 +142,11 @@ class Teller:
                 "cached_on": list(told.tracked_at_start),
                 "everything": told.everything,
                 "on": {str(c): held[0].get(c) for c in told.tracked_at_start},
+                "events": events[0],
             },
             "tracked": self.tracked(trace.tracked, v) if trace.tracked else None,
             "caches": caches,
+            "watched": self.watched(history, numbers),
             "call": self.broken(v, "requires"),
             "assertion": self.broken(v, "assert"),
             "since": self.since(v),
@@ -194,26 +200,56 @@ class Teller:
         shown = {n.removeprefix("entry."): plain(types[n], x) for n, x in tracked.items() if of_entry(n, 1)}
         return {"fields": dict(tracked), "shown": shown, "text": self.describe(tracked), "about": self.about_entry(v)}
 
-    def caches(self, v: Violation, told: Story) -> dict[str, Any] | None:
-        """What the caches can hold along the run, by replay on literal caches; None where there are none, or the run goes on for ever."""
-        cache, trace = self.system.cache, v.trace
-        assert trace is not None
-        if cache is None or trace.loop is not None:
+    def caches(self, retold: Retelling) -> dict[str, Any] | None:
+        """What the caches can hold along the run; None where there are none, or the run goes on for ever."""
+        cache = self.system.cache
+        if cache is None or retold.contents is None:
             return None
-        try:
-            found = contents(self.system.model, self.system.properties, told)
-        except ReplayError as error:
-            raise InternalError(f"{self.system.model.name}, {v.property}: the trace does not replay with full caches: {error}") from None
 
         def describe(entry: Entry) -> dict[str, Any]:
             fields = list(zip(cache.fields, entry, strict=True))
             return {"text": cache.describe({f"entry.{n}": x for (n, _, _), x in fields}), "shown": {n: plain(type_, x) for (n, type_, _), x in fields}}
 
-        about = [e for e in found.broken[:1] if e is not None]
-        if trace.tracked:
-            followed = [tuple(trace.tracked[slot_name(f"entry.{n}", slot)] for n, _, _ in cache.fields) for slot in range(1, self.system.slots + 1)]
-            about = followed if self.about_entry(v) else []
-        return write_caches(found, about, describe)
+        return write_caches(retold.contents, self.numbers(retold), retold.about, describe)
+
+    def numbers(self, retold: Retelling) -> dict[Entry, int]:
+        """The number of each entry in what ``caches`` tells."""
+        return numbered(retold.contents, retold.about) if retold.contents is not None else {}
+
+    def watched(self, history: History | None, numbers: Mapping[Entry, int]) -> list[dict[str, Any]]:
+        """The entries whose events are told, by number, with their fields as the model has them."""
+        cache = self.system.cache
+        if cache is None or history is None:
+            return []
+        return [{"entry": numbers[e], "fields": {n: x for (n, _, _), x in zip(cache.fields, e, strict=True)}} for e in history.watched]
+
+    def described(self, history: History | None) -> str:
+        """What the violation is about, for people; empty if that is no entry."""
+        cache = self.system.cache
+        if cache is None or history is None:
+            return ""
+        return " and ".join(cache.describe({f"entry.{n}": x for (n, _, _), x in zip(cache.fields, e, strict=True)}) for e in history.watched)
+
+    def events(self, trace: Trace, history: History | None, numbers: Mapping[Entry, int]) -> list[list[dict[str, Any]]]:
+        """What happens to the watched entries at the start and in each step; of a walk, where it starts ``from``."""
+        if history is None:
+            return [[] for _ in range(len(trace.steps) + 1)]
+        states = [trace.initial, *(s.after for s in trace.steps)]
+        return [[self.event(e, state, numbers) for e in point] for point, state in zip(history.points, states, strict=True)]
+
+    def event(self, e: Event, state: State, numbers: Mapping[Entry, int]) -> dict[str, Any]:
+        made: dict[str, Any] = {"cpu": e.cpu, "entry": numbers[e.entry], "what": e.what}
+        if e.by:
+            made["by"] = e.by
+        if e.what == FILLED and (start := self.walk(e.cpu, state)):
+            made["from"] = start
+        return made
+
+    def walk(self, cpu: int, state: State) -> str:
+        """Where a walk on a CPU starts in ``state``, and what it finds, for people."""
+        own = f"cpu{cpu}."
+        registers = {n.removeprefix(own): self.value(n, x) for n, x in state.control.items() if n.startswith(own) and is_shared(n, self.system)}
+        return self.notation.walks(registers)
 
     def since(self, v: Violation) -> int | None:
         """The step from which on the run is in the state that the clause forbids where it ends, 0 for the start; None if that is not known.

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from tlbcheck.report.events import notes
 from tlbcheck.report.schema import run_of
-from tlbcheck.report.story import judged_at, notes, sentence, what
+from tlbcheck.report.story import judged_at, sentence, what
 from tlbcheck.result import Status
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

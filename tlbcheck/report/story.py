@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlbcheck.report.caches import events, started_on, watched_text
+from tlbcheck.report.events import notes, watch
 
 if TYPE_CHECKING:
     from tlbcheck.engines.trace import Violation
@@ -72,24 +72,8 @@ def _start(v: Mapping[str, Any]) -> list[str]:
     lines = [f"  Start: {shown}"]
     if text := watch(v):
         lines.append(f"  Watch: {text}")
+    lines += [f"       {mark} {note}" for mark, note in notes(0, v)]
     return lines
-
-
-def watch(v: Mapping[str, Any]) -> str:
-    """The entry that the violation is about, and whether it is cached from the start; empty if there is none."""
-    text, on = watched_text(v.get("caches")), started_on(v.get("caches"))
-    where = f" on {cpus(on)}" if several(v) else ""
-    return f"{text} (cached at the start{where})" if on else text
-
-
-def several(v: Mapping[str, Any]) -> bool:
-    """Whether it matters on which CPU something happens."""
-    return any(n.startswith("cpu1.") for n in v["initial"]["shown"]) or any(s["cpu"] for s in v["steps"])
-
-
-def cpus(numbers: Sequence[int]) -> str:
-    """``CPU0 and CPU2``."""
-    return " and ".join(f"CPU{c}" for c in numbers)
 
 
 def start_values(v: Mapping[str, Any]) -> dict[str, str]:
@@ -137,20 +121,3 @@ def what(s: Mapping[str, Any]) -> str:
     """What a step does, with the choices made in it."""
     chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s.get("chose", s["choices"]).items() if not n.startswith("choice") and n != "doing")
     return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"
-
-
-_EVENTS = {
-    "filled": ("+", "speculation caches the watched entry{}"),
-    "dropped": ("-", "the watched entry is flushed{}"),
-    "stale": ("!", "the watched entry is stale{} from here on: the page tables say something else"),
-    "valid": ("+", "the watched entry is valid again{}: the page tables say what it says"),
-}
-
-
-def notes(i: int, v: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What happens to the watched entry in step ``i``: a mark (``+``, ``-`` or ``!``) and a sentence."""
-    made = []
-    for what_, on in events(v.get("caches"), i).items():
-        mark, text = _EVENTS[what_]
-        made.append((mark, text.format(f" on {cpus(on)}" if several(v) else "")))
-    return made

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
+from tlbcheck.report.events import watch
 from tlbcheck.report.judge import reproduce
 from tlbcheck.report.lanes import Lanes, Row, lanes
-from tlbcheck.report.story import case_lines, for_ever, render, sentence, start_values, watch
+from tlbcheck.report.story import case_lines, for_ever, render, sentence, start_values
 from tlbcheck.result import ModelResult, PropertyResult, Verdict
 
 if TYPE_CHECKING:

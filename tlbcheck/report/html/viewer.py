@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.caches import events, points, watched
+from tlbcheck.report.events import cpus, lives, notes, several, watch, watched
 from tlbcheck.report.lanes import kind_of, lanes, owner
 from tlbcheck.report.prose import paragraphs
-from tlbcheck.report.story import case_lines, cpus, file_and_line, for_ever, judged_at, notes, place, sentence, several, start_values, watch, what, yes_no
+from tlbcheck.report.story import case_lines, file_and_line, for_ever, judged_at, place, sentence, start_values, what, yes_no
 
 _BLAME = {"missing": "What was missing", "misplaced": "What came too early"}
 
@@ -73,9 +73,9 @@ def blame_line(v: Mapping[str, Any], clause: str, prefix: str = "") -> list[dict
 
 def _changed(v: Mapping[str, Any]) -> tuple[str, str, int | None] | None:
     """What made the entry stale; else what made the end of the run wrong; else that the entry was cached. With the step."""
-    caches, steps, depth = v.get("caches"), v["steps"], v["depth"]
-    cells = [c for c in points(caches, len(steps))[-1] if c.entry in watched(caches)]
-    stale = [c.stale_since for c in cells if c.stale_since is not None]
+    steps, depth = v["steps"], v["depth"]
+    cached = [x for x in lives(v) if x.dropped is None]
+    stale = [x.stale for x in cached if x.stale is not None]
     if stale:
         return ("What changed", what(steps[min(stale) - 1]), min(stale)) if min(stale) else ("What was so", "the entry is stale from the start", 0)
     if steps and steps[-1].get("exception"):
@@ -87,22 +87,20 @@ def _changed(v: Mapping[str, Any]) -> tuple[str, str, int | None] | None:
     since = v.get("since")
     if since is not None and 0 < since < depth:
         return "What changed", what(steps[since - 1]), since
-    if cells:
-        filled = [i for i in range(1, len(steps) + 1) if "filled" in events(caches, i)]
-        return ("What was cached", f"the watched entry, by speculation after: {what(steps[filled[-1] - 1])}", filled[-1]) if filled else ("What was cached", "the watched entry, from the start on", 0)
+    if cached:
+        since = cached[0].since
+        return ("What was cached", f"the watched entry, by speculation after: {what(steps[since - 1])}", since) if since else ("What was cached", "the watched entry, from the start on", 0)
     return None
 
 
 def _kept(v: Mapping[str, Any], since: int) -> str:
     """That nothing drops the watched entry from step ``since`` on; empty if it is not cached at the end."""
-    caches = v.get("caches")
-    last = [c.cpu for c in points(caches, len(v["steps"]))[-1] if c.entry in watched(caches)]
+    last = [x for x in lives(v) if x.dropped is None]
     if not last or v["depth"] <= since:
         return ""
-    filled = [i for i in range(since + 1, len(v["steps"]) + 1) if "filled" in events(caches, i)]
-    first = filled[-1] if filled else since
-    again = f"speculation caches the watched entry after step {first}, and " if filled else ""
-    return f"{again}no step from {first + 1} to {v['depth']} drops {'it' if filled else 'the watched entry'}{' on ' + cpus(sorted(set(last))) if several(v) else ''}"
+    first = max(since, *(x.since for x in last))
+    again = f"speculation caches the watched entry after step {first}, and " if first > since else ""
+    return f"{again}no step from {first + 1} to {v['depth']} drops {'it' if again else 'the watched entry'}{' on ' + cpus(sorted({x.cpu for x in last})) if several(v) else ''}"
 
 
 def _broken(v: Mapping[str, Any], clause: str) -> str:
@@ -117,7 +115,7 @@ def _shown(v: Mapping[str, Any]) -> str:
     if not v.get("caches"):
         return ""
     everything = "All that speculation can have cached by then is shown"
-    return f"{everything}; the watched entry is marked." if watched(v["caches"]) else f"{everything}. This violation is about none of it."
+    return f"{everything}; the watched entry is marked." if watched(v) else f"{everything}. This violation is about none of it."
 
 
 def _drawing(model: str, property_name: str, at: int | None, facts: Mapping[str, Any]) -> str:
@@ -142,9 +140,9 @@ def _data(v: Mapping[str, Any], prefix: str, cpus: int, facts: Mapping[str, Any]
     own = list(dict.fromkeys(name for n in told for cpu, name in [owner(n)] if cpu is not None))
     common = [n for n in told if owner(n)[0] is None]
     caches = v.get("caches")
-    entry = f"{sentence(watch(v))}" if watched(caches) else ""
+    entry = sentence(watch(v)) if watched(v) else ""
     values = [[*_at(n), yes_no(v["initial"]["shown"][n])] for n in told]
-    steps = [{"text": f"Start. {entry}".strip(), "place": "", "notes": [], "set": values, "cache": caches["start"] if caches else [], "stack": []}]
+    steps = [{"text": f"Start. {entry}".strip(), "place": "", "notes": [list(n) for n in notes(0, v)], "set": values, "cache": caches["start"] if caches else [], "stack": []}]
     for i, s in enumerate(v["steps"], 1):
         who = "environment" if s["cpu"] is None else f"CPU{s['cpu']}{'' if s['level'] == 'task' else ' ' + s['level']}"
         steps.append(
@@ -157,7 +155,7 @@ def _data(v: Mapping[str, Any], prefix: str, cpus: int, facts: Mapping[str, Any]
                 "stack": [[*blocks.find(at), procedure, f"{at['file']}:{at['line']}"] for at, procedure in zip(s["source"], [*s["procedures"], *[""] * len(s["source"])], strict=False)],
             }
         )
-    return {"prefix": prefix, "cpus": cpus, "own": own, "common": common, "grid": _grid(facts.get("cache"), caches), "steps": steps, "sources": blocks.used}
+    return {"prefix": prefix, "cpus": cpus, "own": own, "common": common, "grid": _grid(facts.get("cache"), v), "steps": steps, "sources": blocks.used}
 
 
 def _at(name: str) -> tuple[int, str]:
@@ -201,11 +199,12 @@ def labels(p: Mapping[str, Any]) -> list[str]:
     return [str(n) for n in range(p["line"], p["line"] + len(p["text"]))]
 
 
-def _grid(cache: Mapping[str, Any] | None, caches: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _grid(cache: Mapping[str, Any] | None, v: Mapping[str, Any]) -> dict[str, Any] | None:
     """Tags by pages, or by the first two fields that there are; ``entries`` gives each one's row, column, words and whether it is watched.
 
     Only tags and pages that something of this run is cached under.
     """
+    caches = v.get("caches")
     if not cache or not cache["fields"] or not caches:
         return None
     names = list(cache["fields"])
@@ -214,7 +213,7 @@ def _grid(cache: Mapping[str, Any] | None, caches: Mapping[str, Any] | None) -> 
     entries = [e["shown"] for e in caches["entries"]]
     rows = [_label(x) for x in cache["fields"][row] if any(e[row] == x for e in entries)]
     columns = [_label(x) for x in cache["fields"][column] if any(e[column] == x for e in entries)]
-    about = watched(caches)
+    about = watched(v)
 
     def words(shown: Mapping[str, Any]) -> str:
         told = {n: x for n, x in shown.items() if n not in (row, column) and x is not False}
