@@ -1,6 +1,6 @@
 """What a flush of several CPUs promises at its return."""
 
-from tlbcheck import CACHED, Property, enter, leave, var
+from tlbcheck import CACHED, Property, enter, leave, operation, var
 from tlbcheck.lang.expr import and_
 from tlbcheck.lang.types import BOOL
 
@@ -10,6 +10,7 @@ PROPERTY = Property(
     source="properties.md 1; x86-tlb.md 1.3, S-1",
     needs=("shootdown",),
     trigger=leave("shootdown"),
+    change=operation("mapping changed"),
     clauses={"CPU": "the flush has returned, and a CPU of its mask still holds an entry from before the call that it was to drop"},
 )
 _asked = PROPERTY.ghost("asked", per_entry=True, by_cpu=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 
-from tlbcheck import Flag, Interrupt, Model, Table, Variant, atomic, choose, cpus, per_cpu, procedure, require, requires, shared, this_cpu, u32, var
+from tlbcheck import Flag, Interrupt, Model, Table, Variant, atomic, choose, cpus, marker, per_cpu, procedure, require, requires, shared, this_cpu, u32, var
 from tlbcheck.lang.expr import eq, lookup, not_, or_
 from tlbcheck.lang.program import CPU_SELF
 from tlbcheck.lang.types import CPU, U32, enum_type
@@ -43,6 +43,7 @@ flush_cpumask = per_cpu("in_flush_cpumask", bool)
 """Whether the CPU is in flush_cpumask: asked, and not done yet."""
 flush_va = shared("flush_va", Page)
 flush_flags = shared("flush_flags", u32)
+change_mapping = marker("mapping changed", "changes a mapping, which is to be flushed")
 
 
 @procedure
@@ -139,6 +140,7 @@ def run_cpu() -> None:
             callers.idle_lazily()
         else:
             with atomic("changes a mapping, which is to be flushed"):
+                change_mapping()
                 va = choose(PAGES) if request == Request.page else Page.shared
             mask: u32 = EVERYBODY & ~bit_of(this_cpu()) if request == Request.with_sync else EVERYBODY
             if LOCAL_ONLY_FLUSH and this_cpu() == 0 and request == Request.page and choose(bool):

@@ -80,7 +80,7 @@ def test_every_variant_declares_what_it_violates_and_every_model_has_a_fault(nam
 @pytest.mark.parametrize("name", STORIES)
 def test_the_fault_is_found_and_told(name: str) -> None:
     from tlbcheck.report.result import model_result
-    from tlbcheck.report.story import what
+    from tlbcheck.report.wording import what
 
     judged, expected = STORIES[name]
     # A shootdown model is asked for all its properties: one of them needs the graph, which is then kept for the others.

@@ -15,8 +15,9 @@ from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import Expr, evaluate, variables
 from tlbcheck.replay.check import ReplayError, Story
 from tlbcheck.replay.contents import Contents, contents
-from tlbcheck.replay.history import DROPPED, FILLED, History, Where, history
+from tlbcheck.replay.history import DROPPED, FILLED, History, Where, history, judgement
 from tlbcheck.replay.interpreter import Entry
+from tlbcheck.replay.judgement import Judgement
 from tlbcheck.system.slots import slot_name
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -25,32 +26,36 @@ from tlbcheck.system.transition_system import TransitionSystem
 class Retelling:
     """``contents`` is None where there are no caches, or the run goes on for ever; ``history`` where the violation is about no entry.
 
-    ``about``: the entries that the violation speaks of.
+    ``about``: the entries that the violation speaks of. ``judged``: how it comes about; None where the run goes on for ever.
     """
 
     story: Story
     contents: Contents | None = None
     about: tuple[Entry, ...] = ()
     history: History | None = None
+    judged: Judgement | None = None
 
 
 def retell(system: TransitionSystem, violation: Violation) -> Retelling:
     """Run the trace of ``violation`` again on literal caches. Raises ``InternalError`` where that does not agree with the trace."""
     told, trace, cache = story(system, violation), violation.trace, system.cache
     assert trace is not None
-    if cache is None or trace.loop is not None:
+    if trace.loop is not None:
         return Retelling(told)
     try:
+        if cache is None:
+            return Retelling(told, judged=judgement(system.model, system.properties, told))
         found = contents(system.model, system.properties, told)
         about = [e for e in found.broken[:1] if e is not None]
         if about and trace.tracked:
             about = [tuple(trace.tracked[slot_name(f"entry.{n}", slot)] for n, _, _ in cache.fields) for slot in range(1, system.slots + 1)]
         happens = history(system.model, system.properties, told, about) if about else None
+        judged = happens.judged if happens is not None else judgement(system.model, system.properties, told)
     except ReplayError as error:
         raise InternalError(f"{system.model.name}, {violation.property}: the trace does not replay with full caches: {error}") from None
     if happens is not None:
         _agree(system, trace, happens)
-    return Retelling(told, found, tuple(about), happens)
+    return Retelling(told, found, tuple(about), happens, judged)
 
 
 def _agree(system: TransitionSystem, trace: Trace, told: History) -> None:

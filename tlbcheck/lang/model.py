@@ -14,7 +14,7 @@ Expressions of caches, properties and meanings use these names:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from tlbcheck.errors import InputError
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
-from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, StateVar, Write, walk
+from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, Statement, StateVar, Write, walk
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, Type, type_of
 
@@ -121,7 +121,8 @@ class Property:
 
     ``needs`` lists the roles without which it is not applicable; ``trigger`` is the event whose
     absence makes a verdict vacuous. ``clauses`` explains each clause that ``bad`` and
-    ``invariant`` name: one sentence, shown with a violation.
+    ``invariant`` name: one sentence, shown with a violation. ``change`` is the event that a story takes for the
+    change of page tables, where a model has none that could say it.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Property:
     needs: tuple[str, ...] = ()
     trigger: Event | None = None
     clauses: dict[str, str] = field(default_factory=dict)
+    change: Event | None = None
     ghosts: list[Ghost] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     invariants: list[tuple[str, Expr]] = field(default_factory=list)
@@ -413,6 +415,15 @@ class Model:
             if i.flag is not None:
                 found.setdefault(i.flag.name, i.flag)
         return list(found.values())
+
+    def acts(self, statements: Sequence[Statement]) -> bool:
+        """Whether ``statements``, or what they call, can change anything that others see."""
+        return any(
+            isinstance(s, Write)
+            or (isinstance(s, Do) and bool(s.operation.effects or s.operation.drops))
+            or (isinstance(s, Call) and self.acts(self.resolve(s.procedure).body))
+            for s in walk(list(statements))
+        )
 
     def names(self) -> set[str]:
         """The names of variables that a property may speak of: those of the model, and what its operations read."""

@@ -13,10 +13,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from tlbcheck.lang.expr import Expr
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import ReplayError, Story
-from tlbcheck.replay.interpreter import Blocked, Entry, Run, Scope, Values, WrongChoice, value_of
+from tlbcheck.replay.interpreter import Blocked, Entry, Scope, Values, WrongChoice, value_of
+from tlbcheck.replay.judgement import Judgement, Witness
 from tlbcheck.replay.staleness import Staleness
 
 CACHED, FILLED, DROPPED, STALE, VALID = "cached", "filled", "dropped", "stale", "valid"
@@ -30,24 +30,28 @@ Where = tuple[int, Entry]
 
 @dataclass(frozen=True)
 class Event:
-    """``by`` tells of a stale entry what made it so: ``START``, ``LOADED`` (what the CPU has loaded) or ``MEMORY``."""
+    """``by`` tells of a stale entry what made it so: ``START``, ``LOADED`` (what the CPU has loaded) or ``MEMORY``.
+
+    ``since``: the earlier step from which on a walk makes nothing but a stale entry of it, where a walk has just done so.
+    """
 
     cpu: int
     entry: Entry
     what: str
     by: str = ""
+    since: int | None = None
 
 
 @dataclass(frozen=True)
 class History:
     """``points`` gives for the start and for each step what happens to the entries ``watched``, in order.
 
-    Walks come last: speculation caches an entry after the step, before the next one. ``cpu`` is the one that the violation is about.
+    Walks come last: speculation caches an entry after the step, before the next one. ``judged`` is how the violation came about.
     """
 
     watched: tuple[Entry, ...]
     points: tuple[tuple[Event, ...], ...]
-    cpu: int | None = None
+    judged: Judgement | None = None
 
 
 def history(model: Model, properties: Sequence[Property], story: Story, watched: Sequence[Entry]) -> History:
@@ -61,6 +65,16 @@ def history(model: Model, properties: Sequence[Property], story: Story, watched:
         if _Search(model, properties, story, (first, *rest)).possible():
             helping = rest
     return _Search(model, properties, story, (first, *helping)).run()
+
+
+def judgement(model: Model, properties: Sequence[Property], story: Story) -> Judgement:
+    """How a violation that is about no entry comes about. Raises ``ReplayError`` if it does not."""
+    for alone in (True, False):  # a step may go through the cache
+        run = _Search(model, properties, story, ()).follow(None, alone=alone)
+        for j, (name, clause, _) in zip(run.judged, run.broken, strict=True) if run is not None else ():
+            if (name, clause) == (story.property, story.clause):
+                return j
+    raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
 
 
 def confirm_history(model: Model, properties: Sequence[Property], story: Story, told: History) -> None:
@@ -116,26 +130,28 @@ class _Search:
         plan, alone = self._eager()
         assert self.goal is not None
         target = (self.goal, self.watched[0])
-        drops = _drops(self._follow(plan, alone=alone))
+        drops = _drops(self.follow(plan, alone=alone))
         for stay in sorted(plan, key=lambda s: (s.where != target, s.end is not None, -s.first)):
             for way in _ways(stay, needed=stay.where == target):
                 tried = {**plan, stay: way}
                 if way == plan[stay] or self._holds(tried, drops, alone=alone):
                     plan = tried
                     break
-        run = self._follow(plan, alone=alone)
+        run = self.follow(plan, alone=alone)
         assert run is not None
-        return History(self.watched, tuple(map(tuple, run.points)), self.goal)
+        wanted = (self.story.property, self.story.clause, self.watched[0])
+        judged = next(j for j, broken in zip(run.judged, run.broken, strict=True) if broken == wanted and j.cpu == self.goal)
+        return History(self.watched, tuple(map(tuple, run.points)), judged)
 
     def possible(self) -> bool:
         """Whether the violation comes about with no entries but the watched ones."""
-        run = self._follow(None, alone=True)
+        run = self.follow(None, alone=True)
         return run is not None and bool(self._judged(run))
 
     def _eager(self) -> tuple[dict[_Stay, _Way], bool]:
         """Each stay with all that can cache the entry in it; and whether the watched entries need no others."""
         for alone in (True, False):
-            run = self._follow(None, alone=alone)
+            run = self.follow(None, alone=alone)
             if run is not None and self._judged(run):
                 self.goal = min(self._judged(run))
                 return {s: _Way(s.initial and not s.first, s.walks) for s in self._stays(run)}, alone
@@ -144,7 +160,7 @@ class _Search:
     def _judged(self, run: _Told) -> set[int]:
         """The CPUs on which the first entry breaks the property as told, at the end."""
         wanted = (self.story.property, self.story.clause, self.watched[0])
-        return {cpu for cpu, broken in zip(run.judged_on, run.broken, strict=True) if broken == wanted}
+        return {j.cpu for j, broken in zip(run.judged, run.broken, strict=True) if broken == wanted}
 
     def _stays(self, run: _Told) -> Iterator[_Stay]:
         for cpu, entry in itertools.product(range(self.model.cpus), self.watched):
@@ -158,10 +174,10 @@ class _Search:
 
     def _holds(self, plan: Mapping[_Stay, _Way], drops: Set[tuple[int, Where]], *, alone: bool) -> bool:
         """Whether the run is as told by ``plan``, drops what it is to drop, and is the violation."""
-        run = self._follow(plan, alone=alone)
+        run = self.follow(plan, alone=alone)
         return run is not None and _drops(run) == drops and self.goal in self._judged(run)
 
-    def _follow(self, plan: Mapping[_Stay, _Way] | None, *, alone: bool) -> _Told | None:
+    def follow(self, plan: Mapping[_Stay, _Way] | None, *, alone: bool) -> _Told | None:
         """The run with the entries cached as planned (None: whenever they can be); None if that is not possible."""
         fills: dict[Where, set[int]] | None = None
         start: set[Where] | None = None
@@ -199,11 +215,11 @@ def _ways(stay: _Stay, *, needed: bool) -> Iterator[_Way]:
             yield _Way(at_start=True, fills=(walk,))
 
 
-class _Told(Run):
+class _Told(Witness):
     """A run in which walks cache the watched entries at the points ``fills`` only (None: whenever they can).
 
     ``alone``: no other entry is ever cached. ``points`` collects what happens, ``walks`` when a walk could
-    cache an entry, ``initial`` what the run can start with, ``judged_on`` the CPUs that ``broken`` is about.
+    cache an entry, ``initial`` what the run can start with.
     """
 
     def __init__(self, model: Model, properties: Sequence[Property], case: Values, watched: Sequence[Entry], fills: Mapping[Where, Set[int]] | None, *, alone: bool) -> None:
@@ -211,14 +227,13 @@ class _Told(Run):
         self.points: list[list[Event]] = [[]]
         self.walks: dict[Where, list[int]] = {}
         self.initial: set[Where] = set()
-        self.judged_on: list[int] = []
         self.staleness = Staleness(model)
         self._stale: dict[Where, bool] = {}
+        self._memories: list[dict[str, int]] = []
         self._had: set[Where] = set()
         super().__init__(model, properties, case)
 
     def step(self, cpu: int | None, level: str, action: str, choices: Sequence[int]) -> None:
-        self.judged_on = []
         self.points.append([])
         super().step(cpu, level, action, choices)
 
@@ -239,24 +254,39 @@ class _Told(Run):
             events.append(Event(cpu, entry, DROPPED))
             self.staleness.forget(cpu, entry)
             self._stale.pop((cpu, entry), None)
+        self._memories.append(dict(self.memory))
         self._look(cached)
         super()._settle()
         self._had = {(cpu, e) for cpu, tlb in enumerate(self.tlb) for e in self.watched if e in tlb}
         for cpu, entry in sorted(self._had - cached):
             events.append(Event(cpu, entry, FILLED))
-        self._look(self._had - cached)
+        self._look(self._had - cached, walked=True)
         missed = {where for where, at in (self.fills or {}).items() if number in at} - self._had
         if missed:
             raise Blocked("no walk caches the entry here")
 
-    def _look(self, cached: Set[Where]) -> None:
-        """Note which of ``cached`` begin or cease to be stale."""
+    def _look(self, cached: Set[Where], *, walked: bool = False) -> None:
+        """Note which of ``cached``, perhaps just ``walked``, begin or cease to be stale."""
         for cpu, entry in sorted(cached):
             by = self.staleness.look(self, cpu, entry)
             by = by and (by if len(self.points) > 1 else START)
             if bool(by) is not self._stale.get((cpu, entry), False):
-                self.points[-1].append(Event(cpu, entry, STALE, by) if by else Event(cpu, entry, VALID))
+                since = self._stale_before(cpu, entry) if by and walked else None
+                self.points[-1].append(Event(cpu, entry, STALE, by, since) if by else Event(cpu, entry, VALID))
             self._stale[cpu, entry] = bool(by)
+
+    def _stale_before(self, cpu: int, entry: Entry) -> int | None:
+        """Since when the entry would have been as stale as it is; None if that is since now."""
+        now = self.memory
+        own = {n: x for n, x in now.items() if n.startswith(f"cpu{cpu}.") and n.partition(".")[2] in self.staleness.registers}
+        since = len(self._memories)
+        for memory in reversed(self._memories):
+            self.memory = {**memory, **own}
+            if not self.staleness.contradicts(self, cpu, entry):
+                break
+            since -= 1
+        self.memory = now
+        return since if since < len(self._memories) - 1 else None
 
     def _walks(self, cpu: int) -> Sequence[Entry]:
         found = super()._walks(cpu)
@@ -268,7 +298,3 @@ class _Told(Run):
         if self.fills is None:
             return found
         return [e for e in found if e not in self.watched or number in self.fills.get((cpu, e), ())]
-
-    def _judge(self, name: str, clause: str, bad: Expr, cpu: int, level: str, args: Values, entry: Entry | None) -> None:
-        super()._judge(name, clause, bad, cpu, level, args, entry)
-        self.judged_on += [cpu] * (len(self.broken) - len(self.judged_on))

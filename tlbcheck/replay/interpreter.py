@@ -15,7 +15,7 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import TRUE, Expr, variables
 from tlbcheck.lang.model import LEVELS, Event, Ghost, Interrupt, Model, Property
-from tlbcheck.lang.types import IntType, WordType
+from tlbcheck.lang.types import IntType, Type, WordType
 
 Entry = tuple[int, ...]
 Values = Mapping[str, int]
@@ -131,6 +131,20 @@ class Scope:
 Activity = Iterator[None]
 
 
+@dataclass(frozen=True)
+class Reason:
+    """What the machine or the software requires where it is not met, in its words, with the ``parts`` that were judged.
+
+    ``operands`` are arguments and locals by name, ``types`` what is known of theirs; ``memory`` was read of state for it.
+    """
+
+    text: str = ""
+    parts: tuple[Expr, ...] = ()
+    operands: Values = field(default_factory=dict)
+    types: Mapping[str, Type] = field(default_factory=dict)
+    memory: Values = field(default_factory=dict)
+
+
 def _copy_of(g: Ghost, cpu: int, level: str, args: Values) -> tuple[str, int, str]:
     """Which of a ghost's copies a rule means: the CPU's, and perhaps the level's and the acting CPU's."""
     acting = f"by {args.get('cpu.acting', cpu)}" if g.by_cpu else ""
@@ -163,6 +177,7 @@ class Run:
         self.performed = False
         self.atomic = 0
         self.exception = ""
+        self.reason = Reason()
         self.heads: dict[Expr, frozenset[str]] = {}
         self.universe = list(self._universe())
 
@@ -280,6 +295,10 @@ class Run:
                 continue
             if s.general:
                 raise Blocked(f"{s.place}: {owner.name} requires {requirement.text}")
+            scope = Scope(self, cpu, level, locals=names)
+            cells = [self._cell(t.variable, t.at, scope) for t in requirement.before if isinstance(t, p.Read)]
+            given, types = {q.name: names[q.name] for q in owner.parameters}, {q.name: q.type for q in owner.parameters}
+            self.reason = Reason(f"{owner.name}() requires {requirement.text}", (), given, types, {c: self.memory[c] for c in cells})
             self._event("requires", owner.name, {}, cpu, level, roles)
 
     def _block(self, statements: Sequence[p.Statement], names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, tuple[int | None] | None]:
@@ -317,6 +336,7 @@ class Run:
                     return (None if s.value is None else value(s.value),)
                 case p.Assert():
                     if not value(s.condition):
+                        self.reason = Reason(s.text, (s.condition,), names)
                         self._event("assert", s.text, {}, cpu, level, roles)
                 case p.Require():
                     if not value(s.condition):
@@ -378,6 +398,7 @@ class Run:
         here = Scope(self, cpu, level, args=args)
         for clause in operation.faults:
             if all(value_of(part, here) for part in clause.parts):
+                self.reason = Reason(clause.rule, clause.parts)
                 self._event("fault", clause.exception, args, cpu, level, roles)
                 self.exception = clause.exception
                 raise Faulted(clause.exception)

@@ -23,8 +23,8 @@ class Staleness:
 
     def __init__(self, model: Model) -> None:
         self.may, self.usable = model.meanings.get("may"), model.meanings.get("usable")
-        self._registers = [v.name for v in model.state_variables() if v.register and v.per_cpu]
-        self._by_registers = self.may is not None and not set(self._registers).isdisjoint(_names(model, self.may))
+        self.registers = [v.name for v in model.state_variables() if v.register and v.per_cpu]
+        self._by_registers = self.may is not None and not set(self.registers).isdisjoint(_names(model, self.may))
         self._context: dict[tuple[int, Entry], Values] = {}
 
     def look(self, run: Run, cpu: int, entry: Entry) -> str:
@@ -33,12 +33,16 @@ class Staleness:
             return ""
         before = self._context.get((cpu, entry))
         if not self._by_registers or self.usable is None or value_of(self.usable, Scope(run, cpu, "task", entry)):
-            self._context[cpu, entry] = {n: run.memory[f"cpu{cpu}.{n}"] for n in self._registers}
+            self._context[cpu, entry] = {n: run.memory[f"cpu{cpu}.{n}"] for n in self.registers}
         own = self._context.get((cpu, entry))
         if own is None or value_of(self.may, Scope(run, cpu, "task", entry, locals=own)):
             return ""
         still = before is not None and before != own and value_of(self.may, Scope(run, cpu, "task", entry, locals=before))
         return LOADED if still else MEMORY
+
+    def contradicts(self, run: Run, cpu: int, entry: Entry) -> bool:
+        """Whether the entry says something else than the page tables that are loaded now."""
+        return self.may is not None and not value_of(self.may, Scope(run, cpu, "task", entry))
 
     def forget(self, cpu: int, entry: Entry) -> None:
         """The entry is no longer cached: if it is again, it belongs to another context."""

@@ -87,13 +87,18 @@ def notes(number: int, v: Mapping[str, Any]) -> list[tuple[str, str]]:
             case "dropped":
                 words = ("-", f"{name} is flushed", "")
             case "stale":
-                words = ("!", f"{name} is stale", f" {_STALE[e['by']]}")
+                tail = _STALE[e["by"]] if e.get("since") is None else f"as it is cached: {_before(e['since'])} the page tables say something else"
+                words = ("!", f"{name} is stale", f" {tail}")
             case "valid":
                 words = ("+", f"{name} is valid again", ": the page tables say what it says")
             case _:
                 continue  # what is there as the run starts, "Watch" tells
         grouped.setdefault(words, []).append(e["cpu"])
     return [(mark, f"{head}{_on(v, on)}{tail}") for (mark, head, tail), on in grouped.items()]
+
+
+def _before(step: int) -> str:
+    return f"since step {step}" if step else "from the start on"
 
 
 def watch(v: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlbcheck.report.events import notes, told
-from tlbcheck.report.story import place, what, yes_no
+from tlbcheck.report.wording import place, what, yes_no
 
 _OWN = re.compile(r"cpu(\d+)\.(.+)")
 

@@ -8,7 +8,8 @@ from typing import Any
 from tlbcheck.report.escape import code, fenced, markdown
 from tlbcheck.report.judge import reproduce
 from tlbcheck.report.schema import run_of
-from tlbcheck.report.story import file_and_line, render, sentence
+from tlbcheck.report.story import render
+from tlbcheck.report.wording import file_and_line, sentence
 from tlbcheck.result import Counterexample, PropertyResult, Status, Verdict
 
 

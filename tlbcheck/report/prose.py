@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.events import notes, watch
-from tlbcheck.report.story import start_values, what
+from tlbcheck.report.story import start_values
+from tlbcheck.report.wording import what
 
 
 def paragraphs(v: Mapping[str, Any], clause: str) -> list[str]:

@@ -155,7 +155,7 @@ def _events(model: Model, v: Mapping[str, Any]) -> History | None:
     entries = dict(watched)
 
     def event(e: Mapping[str, Any]) -> Event:
-        return Event(int(e["cpu"]), entries[e["entry"]], str(e["what"]), str(e.get("by", "")))
+        return Event(int(e["cpu"]), entries[e["entry"]], str(e["what"]), str(e.get("by", "")), None if e.get("since") is None else int(e["since"]))
 
     told = tuple(tuple(event(e) for e in events) for events in points)
     return History(tuple(e for _, e in watched), told) if watched or any(told) else None

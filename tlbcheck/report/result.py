@@ -13,19 +13,23 @@ from typing import Any, NamedTuple
 
 from tlbcheck import __version__
 from tlbcheck.certificate.words import sentences
+from tlbcheck.engines.account import broken_by, changed, entry_account, since_when
 from tlbcheck.engines.retelling import Retelling, retell
 from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared
 from tlbcheck.engines.trace import State, Trace, TraceStep, Violation
+from tlbcheck.engines.waiting import Wait, waits
 from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
+from tlbcheck.lang.program import AtomicBlock, Statement, walk
 from tlbcheck.lang.types import BoolType, Type, WordType
 from tlbcheck.reliance import reliances, settle
 from tlbcheck.replay.history import FILLED, Event, History
 from tlbcheck.replay.interpreter import Entry
+from tlbcheck.replay.judgement import Judgement
 from tlbcheck.report.caches import numbered, points
 from tlbcheck.report.caches import write as write_caches
-from tlbcheck.report.story import file_and_line, yes_no
+from tlbcheck.report.wording import file_and_line, yes_no
 from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Vacuity, Verdict
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
@@ -103,6 +107,7 @@ class Teller:
         self.system = system
         self.types = {v.name: v.type for v in system.control}
         self.notation = system.model.notation
+        self._acting: dict[Place, bool] = {}
 
     def violation(self, v: Violation, blame: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One violation with its whole story."""
@@ -147,9 +152,10 @@ class Teller:
             "tracked": self.tracked(trace.tracked, v) if trace.tracked else None,
             "caches": caches,
             "watched": self.watched(history, numbers),
+            "account": self.account(v, retold, numbers),
             "call": self.broken(v, "requires"),
             "assertion": self.broken(v, "assert"),
-            "since": self.since(v),
+            "since": since_when(self.system, v),
             "rests_on": self.rests_on(v),
             "loop": trace.loop,
             "steps": steps,
@@ -223,6 +229,38 @@ class Teller:
             return []
         return [{"entry": numbers[e], "fields": {n: x for (n, _, _), x in zip(cache.fields, e, strict=True)}} for e in history.watched]
 
+    def account(self, v: Violation, retold: Retelling, numbers: Mapping[Entry, int]) -> dict[str, Any]:
+        """What the violation comes down to; ``report.answers`` says it."""
+        trace, judged = v.trace, retold.judged
+        assert trace is not None
+        title = next(p.title for p in self.system.properties if p.name == v.property)
+        if judged is None:
+            return {"kind": "wait", "required": title, "waits": [self.wait(w, trace) for w in waits(self.system, trace)]}
+        how = {"kind": judged.kind, "name": judged.name, "acting": judged.acting, "usable": judged.usable}
+        if retold.history is not None:
+            found = entry_account(self.system, v, retold)
+            steps = {"change": found.change, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
+            return {"kind": "entry", "cpu": found.cpu, "entry": numbers[found.entry], **steps, "judged": how}
+        values = [{"name": n, "shown": self.value(n, x), "since": changed(trace, n)} for n, x in judged.memory.items() if n in trace.initial.control]
+        values += [{"name": f"{v.property}'s {n}", "shown": self.typed(n, judged, x), "since": since} for n, (x, since) in judged.noted.items()]
+        values += [{"name": n, "shown": self.judged_operand(n, judged, x, trace), "since": None} for n, x in judged.operands.items()]
+        return {"kind": "rule", "cpu": judged.cpu, "required": judged.required or title, "step": broken_by(self.system, v, judged), "values": values, "judged": how}
+
+    def judged_operand(self, name: str, judged: Judgement, value: int, trace: Trace) -> str:
+        """An operand of the last step's operation, an argument or a local."""
+        last = trace.steps[-1].step if trace.steps else None
+        if last is not None and name in last.operands:
+            return self.operand(last, name, value)
+        return self.typed(name, judged, value)
+
+    def typed(self, name: str, judged: Judgement, value: int) -> str:
+        type_ = judged.types.get(name)
+        return str(value) if type_ is None else self.spelled(name, type_, value)
+
+    def wait(self, w: Wait, trace: Trace) -> dict[str, Any]:
+        shown = self.value(w.variable, trace.last.control[w.variable])
+        return {"cpu": w.cpu, "variable": w.variable, "shown": shown, "awaited": w.awaited, "since": w.since, "masked": w.masked}
+
     def described(self, history: History | None) -> str:
         """What the violation is about, for people; empty if that is no entry."""
         cache = self.system.cache
@@ -241,6 +279,8 @@ class Teller:
         made: dict[str, Any] = {"cpu": e.cpu, "entry": numbers[e.entry], "what": e.what}
         if e.by:
             made["by"] = e.by
+        if e.since is not None:
+            made["since"] = e.since
         if e.what == FILLED and (start := self.walk(e.cpu, state)):
             made["from"] = start
         return made
@@ -250,25 +290,6 @@ class Teller:
         own = f"cpu{cpu}."
         registers = {n.removeprefix(own): self.value(n, x) for n, x in state.control.items() if n.startswith(own) and is_shared(n, self.system)}
         return self.notation.walks(registers)
-
-    def since(self, v: Violation) -> int | None:
-        """The step from which on the run is in the state that the clause forbids where it ends, 0 for the start; None if that is not known.
-
-        A clause judged in a step is taken as if that step came at each earlier state.
-        """
-        trace = v.trace
-        assert trace is not None
-        if not trace.steps or trace.loop is not None:
-            return None
-        last = trace.steps[-1]
-        states = [trace.initial, *(s.after for s in trace.steps)]
-        scopes = [{**x.control, **x.entry, **trace.tracked} for x in states]
-        judged = [(b.when, scopes) for b in self.system.invariants if (b.property, b.clause) == (v.property, v.clause)]
-        judged += [(b.when, [{**x, **last.choices} for x in scopes[:-1]]) for b in last.step.bads if (b.property, b.clause) == (v.property, v.clause)]
-        for when, over in judged:
-            if all(n in over[-1] for n in variables(when)) and evaluate(when, over[-1]):
-                return max((i for i, x in enumerate(over, 1) if not evaluate(when, x)), default=0)
-        return None
 
     def rests_on(self, v: Violation) -> list[str]:
         """The registers and variables in memory that decide whether the last step breaks the property."""
@@ -320,13 +341,27 @@ class Teller:
         return f"{text}: {step.exception}" if step.exception else text
 
     def written(self, before: State, s: TraceStep) -> str:
-        """What an indivisible step of the model changed, which its words do not tell: `` (NAME := VALUE, ...)``."""
-        if s.step.action != "atomic":
+        """What an indivisible step of the model changed, which its words do not tell: `` (NAME := VALUE, ...)``; or that it changed nothing, where it may."""
+        if s.step.action != "atomic" and s.step.cpu is not None:
             return ""
-        names = [n for n, new in s.after.control.items() if new != before.control[n] and is_shared(n, self.system) and n.rpartition(".")[2] != "if"]
+        names = [n for n, new in s.after.control.items() if new != before.control[n] and is_shared(n, self.system) and n != "halted" and n.rpartition(".")[2] != "if"]
         own = f"cpu{s.step.cpu}."
         told = ", ".join(f"{n.removeprefix(own)} := {yes_no(self.value(n, s.after.control[n]))}" for n in names)
-        return f" ({told})" if told else ""
+        changes = any(new != before.control[n] for n, new in s.after.control.items() if is_shared(n, self.system))
+        return f" ({told})" if told else "" if changes or not self.may_act(s.step) else " (nothing to do)"
+
+    def may_act(self, step: Step) -> bool:
+        """Whether what is written at the place of an indivisible step acts on anything on some path."""
+        if not step.places:
+            return False
+        at = step.places[0]
+        found = self._acting.get(at)
+        if found is None:
+            model = self.system.model
+            inside: list[Statement] = [s for q in model.reachable() for s in walk(q.body) if s.place == at and isinstance(s, AtomicBlock)]
+            inside += [s for q in map(model.resolve, model.actions) if q.place == at for s in q.body]
+            found = self._acting[at] = model.acts(inside)
+        return found
 
     def operand(self, step: Step, name: str, value: int) -> str:
         format_ = self.notation.values.get(f"{step.action}.{name}")

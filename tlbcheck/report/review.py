@@ -13,7 +13,7 @@ from tlbcheck.faults import Fault
 from tlbcheck.report.facts import model_facts
 from tlbcheck.report.result import Teller, case_values, document, model_result, relative
 from tlbcheck.report.schema import property_json, property_of
-from tlbcheck.report.story import sentence
+from tlbcheck.report.wording import sentence
 from tlbcheck.result import PropertyResult, Verdict
 from tlbcheck.review import Key, Review, Side
 

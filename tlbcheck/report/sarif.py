@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from tlbcheck.report.events import notes
 from tlbcheck.report.schema import run_of
-from tlbcheck.report.story import judged_at, sentence, what
+from tlbcheck.report.story import judged_at
+from tlbcheck.report.wording import sentence, what
 from tlbcheck.result import Status
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlbcheck.report.answers import in_short
 from tlbcheck.report.events import notes, watch
+from tlbcheck.report.wording import for_ever, place, what, yes_no
 
 if TYPE_CHECKING:
     from tlbcheck.engines.trace import Violation
@@ -33,16 +35,10 @@ def render(model: str, property_name: str, v: Mapping[str, Any]) -> str:
         lines += [f"       {mark} {note}" for mark, note in notes(i, v)]
     if v.get("loop") is not None:
         lines.append(f"  {for_ever(v)}")
+    lines += [f"  {line}" for line in in_short(v)]
     if v.get("blame"):
         lines.append(f"  Why: {v['blame']['text']}")
     return "\n".join(lines)
-
-
-def for_ever(v: Mapping[str, Any]) -> str:
-    """How a run that never ends goes on; empty for one that ends. ``loop`` is the number of steps before what repeats."""
-    if v["loop"] is None:
-        return ""
-    return "And so for ever: no CPU's software can go on." if v["loop"] == v["depth"] else f"And so for ever: the run goes on with step {v['loop'] + 1} again."
 
 
 def case_lines(case: Mapping[str, Any]) -> list[str]:
@@ -81,19 +77,8 @@ def start_values(v: Mapping[str, Any]) -> dict[str, str]:
     return {n: yes_no(x) for n, x in v["initial"]["shown"].items() if not n.startswith("case.") and not n.endswith("cr0") and n != "halted"}
 
 
-def yes_no(shown: Any) -> str:
-    """A value for people: Python's truth values are no words of theirs."""
-    return {"True": "yes", "False": "no"}.get(str(shown), str(shown))
-
-
-def sentence(text: str) -> str:
-    """``text`` with a capital and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
-
-
 def _who(s: Mapping[str, Any]) -> str:
-    cpu = "env" if s["cpu"] is None else f"CPU{s['cpu']}"
-    return f"{cpu} {s['level']} {s['actor']}"
+    return f"environment {s['actor']}" if s["cpu"] is None else f"CPU{s['cpu']} {s['level']} {s['actor']}"
 
 
 def _step(i: int, s: Mapping[str, Any], width: int) -> str:
@@ -101,23 +86,7 @@ def _step(i: int, s: Mapping[str, Any], width: int) -> str:
     return f"  {i:>3}. {_who(s):<{width}}  {what(s)}{'  ' + at if at else ''}"
 
 
-def place(s: Mapping[str, Any]) -> str:
-    """``file:line`` of a step; empty where it has none."""
-    return file_and_line(s["source"][0]) if s["source"] else ""
-
-
-def file_and_line(at: Mapping[str, Any]) -> str:
-    """``file:line`` of a place."""
-    return f"{at['file']}:{at['line']}"
-
-
 def judged_at(v: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The assertion that fails, or the call that breaks a precondition: its place, and the words for it in ``text``."""
     found: Mapping[str, Any] | None = v.get("call") or v.get("assertion")
     return found
-
-
-def what(s: Mapping[str, Any]) -> str:
-    """What a step does, with the choices made in it."""
-    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s.get("chose", s["choices"]).items() if not n.startswith("choice") and n != "doing")
-    return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"

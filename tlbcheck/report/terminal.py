@@ -16,7 +16,8 @@ from tlbcheck.report.escape import visible
 from tlbcheck.report.events import watch
 from tlbcheck.report.judge import reproduce
 from tlbcheck.report.lanes import Lanes, Row, lanes
-from tlbcheck.report.story import case_lines, for_ever, render, sentence, start_values
+from tlbcheck.report.story import case_lines, render, start_values
+from tlbcheck.report.wording import for_ever, sentence
 from tlbcheck.result import ModelResult, PropertyResult, Verdict
 
 if TYPE_CHECKING:

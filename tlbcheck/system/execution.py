@@ -375,7 +375,8 @@ class Execution(Naming):
         match s:
             case p.Read():
                 self.assign(run, frame, s.target, self.read(run, frame, s))
-                self.describe(run, f"read {s.variable.name}", f"reads {s.variable.name}", {})
+                name, at = self.element(run, frame, s)
+                self.describe(run, f"read {s.variable.name}", f"reads {name}", at)
                 return [run]
             case p.Write():
                 self.write(run, frame, s)
@@ -419,7 +420,18 @@ class Execution(Naming):
             at = self.local(run, frame, s.at)
             for i, name in enumerate(self.elements(s.variable)):
                 run.store[name] = ite(eq(at, i), value, self.stored(run, name))
-        self.describe(run, f"write {s.variable.name}", f"{s.variable.name} := {{value}}", {"value": value})
+        name, of = self.element(run, frame, s)
+        self.describe(run, f"write {s.variable.name}", f"{name} := {{value}}", {"value": value, **of})
+
+    def element(self, run: Path, frame: Frame, s: p.Read | p.Write) -> tuple[str, dict[str, Expr]]:
+        """What a trace calls the variable: of an array the element, of another CPU's the CPU; and the operand ``at`` in that."""
+        if s.at is None:
+            return s.variable.name, {}
+        at = self.local(run, frame, s.at)
+        if not s.variable.per_cpu:
+            return f"{s.variable.name}[{{at}}]", {"at": at}
+        own = at.op == "const" and at.value == run.cpu
+        return (s.variable.name, {}) if own else (f"cpu{{at}}.{s.variable.name}", {"at": at})
 
     def in_range(self, run: Path, value: Expr, type_: Type, place: Place, what: str) -> None:
         if isinstance(type_, IntType) and not (isinstance(value.type, IntType) and value.op in ("var", "const") and type_.low <= value.type.low and value.type.high <= type_.high):

@@ -214,7 +214,7 @@ class _Lowering(Execution):
         while frame is not None:
             frames.append(frame)
             frame = frame.parent
-        places = [r.place.place] if r.place else []
+        places = [r.place.place] if r.place else [frames[0].procedure.place] if r.level == "environment" and frames else []
         places += [f.call_place for f in frames if f.call_place is not None]
         outer = frames[-1].shared if frames else None
         returns = None

@@ -9,7 +9,7 @@ from typing import Any
 from tlbcheck.report.html.viewer import labels, viewer
 from tlbcheck.report.judge import facts_of, reproduce
 from tlbcheck.report.schema import property_of, run_of
-from tlbcheck.report.story import sentence
+from tlbcheck.report.wording import sentence
 from tlbcheck.result import PropertyResult, Status, Verdict
 
 _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}

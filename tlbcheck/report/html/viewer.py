@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbcheck.report.events import cpus, lives, notes, several, watch, watched
+from tlbcheck.report.answers import answers
+from tlbcheck.report.events import notes, watch, watched
 from tlbcheck.report.lanes import kind_of, lanes, owner
 from tlbcheck.report.prose import paragraphs
-from tlbcheck.report.story import case_lines, file_and_line, for_ever, judged_at, place, sentence, start_values, what, yes_no
-
-_BLAME = {"missing": "What was missing", "misplaced": "What came too early"}
+from tlbcheck.report.story import case_lines, start_values
+from tlbcheck.report.wording import for_ever, place, sentence, what, yes_no
 
 
 def viewer(number: int, model: str, property_name: str, v: Mapping[str, Any], facts: Mapping[str, Any], clauses: Mapping[str, str], *, at: int | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def viewer(number: int, model: str, property_name: str, v: Mapping[str, Any], fa
         "case": case_lines(v["case"]),
         "watch": watch(v),
         "start": ", ".join(f"{n} = {x}" for n, x in start_values(v).items()),
-        "blame": blame_line(v, clause, prefix),
+        "blame": blame_line(v, prefix),
         "lanes": drawn,
         "memory": any(r.memory or r.cpu is None for r in drawn.rows),
         "acts": any(r.cpu is None for r in drawn.rows),
@@ -43,64 +43,12 @@ def viewer(number: int, model: str, property_name: str, v: Mapping[str, Any], fa
     }
 
 
-def blame_line(v: Mapping[str, Any], clause: str, prefix: str = "") -> list[dict[str, str]]:
-    """What changed, the invalidation that was missing, the use: each a ``head``, a ``text`` and the step that it links to.
-
-    Of each as much as the result tells.
-    """
-
-    def box(head: str, text: str, step: int | None = None) -> dict[str, str]:
-        known = step is not None
-        return {"head": head, "text": text, "at": f"step {step}" if known else "", "href": f"#{prefix}step-{step}" if known else ""}
-
-    depth, made = v["depth"], []
-    changed = _changed(v)
-    if changed is not None:
-        made.append(box(*changed))
-    if v["blame"]:
-        made.append(box(_BLAME.get(v["blame"]["kind"], "What mends it"), v["blame"]["text"]))
-    elif kept := _kept(v, changed[2] if changed is not None and changed[2] is not None else 0):
-        made.append(box("What was missing", kept))
-    if v["steps"]:
-        last = v["steps"][-1]
-        same = changed is not None and changed[2] == depth
-        judged = judged_at(v)
-        said = f"{clause}: {judged['text']} ({file_and_line(judged)})" if judged is not None else clause
-        text = what(last) if last.get("exception") or not clause else said if same else f"{what(last)}; then {said}"
-        made.append(box("What never ends" if v["loop"] is not None else "The fault" if last.get("exception") else "The use", text, depth))
-    return made
-
-
-def _changed(v: Mapping[str, Any]) -> tuple[str, str, int | None] | None:
-    """What made the entry stale; else what made the end of the run wrong; else that the entry was cached. With the step."""
-    steps, depth = v["steps"], v["depth"]
-    cached = [x for x in lives(v) if x.dropped is None]
-    stale = [x.stale for x in cached if x.stale is not None]
-    if stale:
-        return ("What changed", what(steps[min(stale) - 1]), min(stale)) if min(stale) else ("What was so", "the entry is stale from the start", 0)
-    if steps and steps[-1].get("exception"):
-        deciding = [(i, n) for i, s in enumerate(steps[:-1], 1) for n in v.get("rests_on", ()) if n in s.get("after", {})]
-        if deciding:
-            return "What changed", what(steps[deciding[-1][0] - 1]), deciding[-1][0]
-        so = ", ".join(f"{n} = {yes_no(v['initial']['shown'][n])}" for n in v.get("rests_on", ()) if n in v["initial"]["shown"])
-        return ("What was so", f"{so}, from the start on", 0) if so else None
-    since = v.get("since")
-    if since is not None and 0 < since < depth:
-        return "What changed", what(steps[since - 1]), since
-    if cached:
-        since = cached[0].since
-        return ("What was cached", f"the watched entry, by speculation after: {what(steps[since - 1])}", since) if since else ("What was cached", "the watched entry, from the start on", 0)
-    return None
-
-
-def _kept(v: Mapping[str, Any], since: int) -> str:
-    """That nothing drops the watched entry from step ``since`` on; empty if it is not cached at the end."""
-    last = [x for x in lives(v) if x.dropped is None]
-    if not last or v["depth"] <= since:
-        return ""
-    first = max(since, *(x.since for x in last))
-    again = f"speculation caches the watched entry after step {first}, and " if first > since else ""
-    return f"{again}no step from {first + 1} to {v['depth']} drops {'it' if again else 'the watched entry'}{' on ' + cpus(sorted({x.cpu for x in last})) if several(v) else ''}"
+def blame_line(v: Mapping[str, Any], prefix: str = "") -> list[dict[str, str]]:
+    """What the run comes down to (``report.answers``): each answer a ``head``, a ``text`` and the step that it links to."""
+    return [
+        {"head": a.head, "text": a.text, "at": "" if a.step is None else f"step {a.step}", "href": "" if a.step is None else f"#{prefix}step-{a.step}"}
+        for a in answers(v)
+    ]
 
 
 def _broken(v: Mapping[str, Any], clause: str) -> str:

@@ -1,0 +1,160 @@
+"""What a run comes down to, in answers to the questions that a reader asks.
+
+Of a violation about a cached entry: what was cached, what made it stale, what should have removed it, who can use it. Of any
+other: what was required, which step broke it, which values decided; of one that never ends: who waits for whom, and why that never comes.
+Made from the JSON of a violation alone, whose ``account`` replay gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tlbcheck.report.events import Life, cpus, lives, name_of, several, told
+from tlbcheck.report.wording import for_ever, what, yes_no
+
+_MEND = "What mends it"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``step`` is the one that it is about, 0 for the start, None for none."""
+
+    head: str
+    text: str
+    step: int | None = None
+
+
+def answers(v: Mapping[str, Any]) -> list[Answer]:
+    """As many as the result tells of."""
+    account = v.get("account")
+    match account["kind"] if account else None:
+        case "entry":
+            return [_cached(v), _change(v), _removal(v), *_mend(v), _use(v)]
+        case "rule":
+            return [*_rule(v), *_mend(v)]
+        case "wait":
+            return [*_waits(v), *_mend(v)]
+    return []
+
+
+def in_short(v: Mapping[str, Any]) -> list[str]:
+    """The answers as lines of text, but for what mends it and how it goes on, which are told anyway."""
+    shown = [a for a in answers(v) if a.head != _MEND and a.text != for_ever(v)]
+    return [f"{a.head}{f' (step {a.step})' if a.step and f'step {a.step}' not in a.text else ''}: {a.text}" for a in shown]
+
+
+# -- of a cached entry
+
+
+def life_of(v: Mapping[str, Any]) -> Life:
+    """The life of the entry that the violation is about, on the CPU that it is about, at the end of the run."""
+    account = v["account"]
+    return next(x for x in reversed(lives(v)) if (x.cpu, x.entry) == (account["cpu"], account["entry"]))
+
+
+def _on(v: Mapping[str, Any], numbers: Sequence[int]) -> str:
+    return f" on {cpus(numbers)}" if several(v) else ""
+
+
+def _cached(v: Mapping[str, Any]) -> Answer:
+    life = life_of(v)
+    entry = v["caches"]["entries"][life.entry]["text"]
+    if not life.walked:
+        return Answer("What was cached", f"{entry}{_on(v, [life.cpu])}, from the start on", 0)
+    walk = next(e for e in told(v)[life.since] if (e["cpu"], e["entry"], e["what"]) == (life.cpu, life.entry, "filled"))
+    when = f"after step {life.since}" if life.since else "before the first step"
+    return Answer("What was cached", f"{entry}{_on(v, [life.cpu])}, {'again ' if life.again else ''}by speculation {when}{', ' + walk['from'] if walk.get('from') else ''}", life.since)
+
+
+def _change(v: Mapping[str, Any]) -> Answer:
+    step = v["account"]["change"]
+    if not step:
+        return Answer("What was so", f"{name_of(v, v['account']['entry'])} is stale from the start", 0)
+    return Answer("What changed", doing(v, step), step)
+
+
+def doing(v: Mapping[str, Any], step: int) -> str:
+    """What a step does, and on which CPU if that matters."""
+    s = v["steps"][step - 1]
+    who = "" if not several(v) else "the environment: " if s["cpu"] is None else f"CPU{s['cpu']}: "
+    return f"{who}{what(s)}"
+
+
+def _removal(v: Mapping[str, Any]) -> Answer:
+    """What did not remove the entry: what came too early, what did not reach it, and that nothing else does."""
+    account, depth = v["account"], v["depth"]
+    life, entry = life_of(v), name_of(v, account["entry"])
+    first = max(account["change"], life.since)
+    if life.walked and life.since >= account["change"] > 0:
+        when = f"after step {account['change']}"
+        return Answer("What was missing", f"no flush could remove it in time: {when} a walk still makes {entry}{_on(v, [life.cpu])}")
+    said = []
+    if account["early"]:
+        said.append(f"step {account['early'][-1]} flushes {entry} too early")
+    said += [f"step {i} flushes it on CPU{cpu} only" for i, cpu in account["elsewhere"]]
+    said += [f"step {i} does not reach it ({what(v['steps'][i - 1])})" for i in account["missed"]]
+    if first + 1 <= depth:
+        steps = f"step {depth}" if first + 1 == depth else f"no step from {first + 1} to {depth}"
+        said.append(f"{steps} {'does not drop' if first + 1 == depth else 'drops'} {'it' if said else entry}{_on(v, [life.cpu])}")
+    else:
+        said.append(f"nothing drops {'it' if said else entry}{_on(v, [life.cpu])} with that step")
+    return Answer("What was missing", ", and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said))
+
+
+def _use(v: Mapping[str, Any]) -> Answer:
+    """Who goes by the entry at the end, or could."""
+    judged, depth, cpu = v["account"]["judged"], v["depth"], v["account"]["cpu"]
+    entry = name_of(v, v["account"]["entry"])
+    last = doing(v, depth) if depth else "the start"
+    can = "can still use" if judged["usable"] else "still holds"
+    match judged["kind"]:
+        case "operation" if judged["usable"] and judged["acting"] == cpu:
+            return Answer("The use", f"CPU{cpu} can go by {entry}: {last}", depth)
+        case "operation":
+            return Answer("Where it counts", f"{last}; CPU{cpu} {can} {entry}", depth)
+        case "leave":
+            return Answer("The return", f"{judged['name']} returns on CPU{judged['acting']}, and CPU{cpu} {can} {entry}", depth)
+        case _:
+            return Answer("Who can use it" if judged["usable"] else "Who holds it", f"CPU{cpu} {can} {entry} from here on: {last}", depth)
+
+
+# -- of anything else
+
+
+def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
+    account = v["account"]
+    faults = account["judged"]["kind"] == "fault"
+    yield Answer("What was required", f"no fault by {account['required']}" if faults else account["required"])
+    step = account["step"]
+    yield Answer("The fault" if faults else "What broke it", doing(v, step) if step else "the start", step)
+    values = [f"{x['name']} = {yes_no(x['shown'])}{_since(x['since'])}" for x in account["values"]]
+    if values:
+        yield Answer("What decided", ", ".join(values))
+
+
+def _since(step: int | None) -> str:
+    return "" if step is None else f" (since step {step})" if step else " (from the start on)"
+
+
+def _mend(v: Mapping[str, Any]) -> list[Answer]:
+    """What was tried, and mends it."""
+    return [Answer(_MEND, v["blame"]["text"])] if v["blame"] else []
+
+
+# -- of a run that never ends
+
+
+def _waits(v: Mapping[str, Any]) -> Iterator[Answer]:
+    yield Answer("What was required", v["account"]["required"])
+    for w in v["account"]["waits"]:
+        if w["awaited"] is None:
+            text = f"CPU{w['cpu']} waits for {w['variable']} to change from {yes_no(w['shown'])}, and nobody changes it"
+        elif w["masked"] is not None:
+            off = f"since step {w['masked']}" if w["masked"] else "from the start on"
+            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}, whose interrupts are off {off}: {w['variable']} stays {yes_no(w['shown'])}"
+        else:
+            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}: {w['variable']} stays {yes_no(w['shown'])}{_since(w['since'])}"
+        yield Answer("Who waits", text, w["masked"] or w["since"])
+    yield Answer("What never ends", for_ever(v), v["depth"])
