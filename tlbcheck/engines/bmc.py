@@ -12,9 +12,10 @@ from typing import Any
 
 import z3
 
-from tlbcheck.engines.encoding import Encoding, Term
-from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, clause_of, start_of
+from tlbcheck.engines.encoding import Encoding, Term, value_of
+from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, check_failed, clause_of, start_of
 from tlbcheck.errors import InternalError
+from tlbcheck.lang.types import Type, WordType
 from tlbcheck.system.transition_system import TransitionSystem
 
 
@@ -34,6 +35,7 @@ class Bounded:
         self.transition = self._template(transition)
         self.step_bads = {g: self._template(bad) for g, bad in step_bads.items()}
         self.state_bads = {g: self._template(e.state_bad(g)) for g in e.goals}
+        self.wrong = self._template(e.out_of_range()) if any(s.checks for s in system.steps) else None
 
     def _template(self, term: Term) -> Term:
         """``term`` with a place for each variable of a step, for ``at``."""
@@ -57,7 +59,7 @@ class Bounded:
     def run(self, bound: int, progress: Callable[[int], None] | None = None, stop: Callable[[int], bool] | None = None) -> EngineResult:
         """Search up to ``bound`` steps; each property is dropped once violated.
 
-        ``stop`` may end the search after a depth.
+        ``stop`` may end the search after a depth. Raises ``InputError`` for a model that a run of this length shows to be wrong.
         """
         began = time.perf_counter()
         result = EngineResult("bmc", complete=False, bound=bound)
@@ -77,6 +79,8 @@ class Bounded:
                 reached[goal], bads[goal] = literal, bad
             if progress is not None:
                 progress(depth)
+            if depth and self.wrong is not None:
+                self._refuse(self.at(self.wrong, depth - 1), depth)
             while open_goals:
                 some = z3.Bool(f"any@{depth}:{len(open_goals)}")
                 self.solver.add(z3.Implies(some, z3.Or([reached[g] for g in open_goals])))
@@ -104,24 +108,29 @@ class Bounded:
         result.seconds = time.perf_counter() - began
         return result
 
+    def _refuse(self, wrong: Term, depth: int) -> None:
+        """Raise ``InputError`` if a run comes to an error of the model with step ``depth`` (ERR-1)."""
+        if self.solver.check(wrong) == z3.sat:
+            raise check_failed(self._trace(self.solver.model(), depth).steps[-1].step.checks[0])
+        self.solver.add(z3.Not(wrong))
+
     def _trace(self, model: Any, depth: int) -> Trace:
         e = self.encoding
         terms = {v.name: self._template(e.now_terms[v.name]) for v in e.variables}
-        fields = {v.name: self._value(model, e.whole(v, e.fields.get(v.name))) for v in self.system.entry_fields}
+        fields = {v.name: self._value(model, e.whole(v, e.fields.get(v.name)), v.type) for v in self.system.entry_fields}
 
         def state(frame: int) -> State:
-            values = {v.name: self._value(model, self.at(terms[v.name], frame)) for v in e.variables}
+            values = {v.name: self._value(model, self.at(terms[v.name], frame), v.type) for v in e.variables}
             return State({v.name: values[v.name] for v in self.system.control}, {v.name: values[v.name] for v in self.system.entry_variables})
 
         steps = []
         for frame in range(depth):
-            step = self.system.steps[self._value(model, self._named(e.act, frame))]
-            choices = {q.name: self._value(model, self._named(e.parameter(q), frame)) for q in step.parameters}
+            step = self.system.steps[self._value(model, self._named(e.act, frame), WordType(e.act.size()))]
+            choices = {q.name: self._value(model, self._named(e.parameter(q), frame), q.type) for q in step.parameters}
             steps.append(TraceStep(step, choices, state(frame + 1)))
         initial = state(0)
         start, start_choices = start_of(self.system, initial)
         return Trace(start, start_choices, initial, fields, tuple(steps))
 
-    def _value(self, model: Any, term: Term) -> int:
-        value = model.eval(term, model_completion=True)
-        return int(z3.is_true(value)) if z3.is_bool(value) else int(value.as_long())
+    def _value(self, model: Any, term: Term, type_: Type) -> int:
+        return value_of(model.eval(term, model_completion=True), type_)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tlbcheck.lang.expr import Expr, conjuncts, evaluate, nodes, spell, var, variables
 from tlbcheck.lang.expr import rebuild as rebuild_node
-from tlbcheck.lang.types import BOOL, WordType
+from tlbcheck.lang.types import BOOL, IntType, WordType
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
 
 State = tuple[int, ...]
@@ -43,7 +43,11 @@ def _code(e: Expr, texts: Mapping[Expr, str], names: Mapping[str, str]) -> str:
         case "ite":
             return f"({texts[e.args[1]]} if {texts[e.args[0]]} else {texts[e.args[2]]})"
         case "table":
-            return f"{e.value!r}[{texts[e.args[0]]}]"
+            index = texts[e.args[0]]
+            type_ = e.args[0].type
+            if isinstance(type_, IntType) and not IntType(0, len(e.value) - 1).has(type_):
+                index = f"min(max({index}, 0), {len(e.value) - 1})"  # beyond its ends is an error of the model
+            return f"{e.value!r}[{index}]"
         case "bnot":
             assert isinstance(e.type, WordType)
             return f"({texts[e.args[0]]} ^ {e.type.mask})"
@@ -134,7 +138,7 @@ class Compiled:
 
     def _step(self, step: Step, guard: list[Expr]) -> list[str]:
         """Source lines that append every instance of ``step``; guards stand as far out as they can."""
-        names = {n: f"s[{i}]" for n, i in self.position.items()} | {q.name: q.name for q in step.parameters}
+        names = {n: f"s[{i}]" for n, i in self.position.items()} | {q.name: f"choice{i}" for i, q in enumerate(step.parameters)}
         order = [q.name for q in step.parameters]
         lines, indent, left = [], "    ", list(guard)
         for level in range(len(order) + 1):
@@ -145,9 +149,9 @@ class Compiled:
                 lines.append(f"{indent}if {' and '.join(code(g, names) for g in ready)}:")
                 indent += "    "
             if level < len(order):
-                lines.append(f"{indent}for {order[level]} in {step.parameters[level].domain!r}:")
+                lines.append(f"{indent}for choice{level} in {step.parameters[level].domain!r}:")
                 indent += "    "
-        chosen = "".join(f"{n}, " for n in order)
+        chosen = "".join(f"choice{i}, " for i in range(len(order)))
         for check in step.checks:
             lines.append(f"{indent}if not {code(check.holds, names)}: raise_check({step.index})")
         lines.append(f"{indent}out.append(({step.index}, ({chosen}), ({self._next(step, names)})))")

@@ -5,13 +5,13 @@ z3 is imported here; nothing that is loaded by ``tlbcheck --help`` may import th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import z3
 
 from tlbcheck.lang.expr import Expr, and_, const, nodes, not_, or_
-from tlbcheck.lang.types import BoolType, IntType, WordType
+from tlbcheck.lang.types import BoolType, IntType, Type, WordType
 from tlbcheck.system.equal_bits import EqualBits, lowest, positions
 from tlbcheck.system.known_bits import Bits, computed_in, width
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
@@ -20,10 +20,23 @@ Term = Any
 Names = Mapping[str, Term]
 
 
+def _wider(term: Term, size: int, type_: Type | None) -> Term:
+    """A value in at least ``size`` bits: bounded integers with their sign."""
+    more = size - term.size()
+    return term if more <= 0 else z3.SignExt(more, term) if isinstance(type_, IntType) else z3.ZeroExt(more, term)
+
+
 def _integer(own: Term, type_: IntType) -> Term:
-    """Bounded integers do not wrap."""
-    size = computed_in(type_)
-    return z3.ZeroExt(size - own.size(), own) if own.size() < size else own
+    """A variable as a term: one that is never negative is kept without its sign."""
+    more = computed_in(type_) - own.size()
+    return z3.ZeroExt(more, own) if more > 0 else own
+
+
+def value_of(term: Term, type_: Type) -> int:
+    """The number that a constant term stands for."""
+    if z3.is_bool(term):
+        return int(z3.is_true(term))
+    return int(term.as_signed_long() if isinstance(type_, IntType) and type_.low < 0 else term.as_long())
 
 
 def every(*parts: Term) -> Term:
@@ -57,10 +70,11 @@ class Translator:
             case "var":
                 return _integer(self.names[e.value], e.type) if isinstance(e.type, IntType) else self.names[e.value]
             case "table":
-                index = self(e.args[0])
-                made = self(_value(e, e.value[-1]))
+                index, size = self(e.args[0]), computed_in(e.type)
+                values = [x if z3.is_bool(x) else _wider(x, size, e.type) for x in (self(_value(e, v)) for v in e.value)]
+                made = values[-1]
                 for i in range(len(e.value) - 2, -1, -1):
-                    made = z3.If(index == i, self(_value(e, e.value[i])), made)
+                    made = z3.If(index == i, values[i], made)
                 return made
         args = [self(a) for a in e.args]
         match e.op:
@@ -71,12 +85,12 @@ class Translator:
             case "or":
                 return some(*args)
             case "ite":
-                return z3.If(*args)
+                return z3.If(args[0], *self._same_width(args[1:], e.args[1:]))
             case "eq":
-                a, b = self._same_width(args)
+                a, b = self._same_width(args, e.args)
                 return a == b
             case "lt" | "le":
-                a, b = self._same_width(args)
+                a, b = self._same_width(args, e.args)
                 type_ = e.args[0].type
                 if isinstance(type_, IntType) or (isinstance(type_, WordType) and type_.signed):
                     return a < b if e.op == "lt" else a <= b
@@ -86,18 +100,19 @@ class Translator:
                 return z3.Extract(want - 1, 0, args[0]) if want <= have else z3.ZeroExt(want - have, args[0])
             case "bnot":
                 return ~args[0]
-        a, b = self._same_width(args)
         size = computed_in(e.type)
+        if isinstance(e.type, IntType):
+            args = [_wider(x, size, y.type) for x, y in zip(args, e.args, strict=True)]
+        a, b = self._same_width(args, e.args)
         made = {"band": lambda: a & b, "bor": lambda: a | b, "bxor": lambda: a ^ b, "add": lambda: a + b, "sub": lambda: a - b, "shl": lambda: a << b, "shr": lambda: z3.LShR(a, b)}[e.op]()
-        return made if made.size() == size else z3.Extract(size - 1, 0, made) if made.size() > size else z3.ZeroExt(size - made.size(), made)
+        return z3.Extract(size - 1, 0, made) if made.size() > size else _wider(made, size, e.type)
 
-    def _same_width(self, args: list[Term]) -> tuple[Term, Term]:
+    def _same_width(self, args: Sequence[Term], of: Sequence[Expr]) -> tuple[Term, Term]:
         a, b = args
         if z3.is_bool(a) or a.size() == b.size():
             return a, b
         size = max(a.size(), b.size())
-        a, b = (z3.ZeroExt(size - x.size(), x) if x.size() < size else x for x in (a, b))
-        return a, b
+        return _wider(a, size, of[0].type), _wider(b, size, of[1].type)
 
 
 def _value(table: Expr, value: int) -> Expr:
@@ -106,6 +121,10 @@ def _value(table: Expr, value: int) -> Expr:
 
 def _among(term: Term, v: Variable) -> Term:
     """``term`` is one of the values that ``v`` may have."""
+    if v.domain is None and isinstance(v.type, IntType):
+        if v.type.low < 0:
+            return every(v.type.low <= term, term <= v.type.high)
+        return z3.ULE(term, v.type.high) if v.type.low == 0 else every(z3.ULE(v.type.low, term), z3.ULE(term, v.type.high))
     return some(*((term if x else z3.Not(term)) if z3.is_bool(term) else term == x for x in v.domain or v.type.values()))
 
 
@@ -262,7 +281,7 @@ class Encoding:
         if isinstance(v.type, BoolType) or term.size() == width(v.type):
             return term
         size = width(v.type)
-        return z3.Extract(size - 1, 0, term) if term.size() > size else z3.ZeroExt(size - term.size(), term)
+        return z3.Extract(size - 1, 0, term) if term.size() > size else _wider(term, size, v.type)
 
     def _scopes(self) -> list[tuple[Step, Term, Translator]]:
         if not self._scoped:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 
 from tlbcheck.collecting import paused
 from tlbcheck.engines.compile import Compiled, Masks, State
 from tlbcheck.engines.memory import Budget
-from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed
 from tlbcheck.engines.trace import State as TraceState
-from tlbcheck.errors import InputError, InternalError
+from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import LEVELS
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
@@ -44,11 +43,6 @@ class _Plan:
     bads: tuple[tuple[Bad, Callable[[State, tuple[int, ...], Masks], int]], ...]
 
 
-def _check_failed(system: TransitionSystem, index: int) -> None:
-    check = system.steps[index].checks[0]
-    raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
-
-
 class Tracked:
     """Exploration with one arbitrary entry, fills saturated.
 
@@ -69,7 +63,7 @@ class Tracked:
         system.require_apart()
         self.system = system
         self.compiled = Compiled(system)
-        self.compiled.on_check(partial(_check_failed, system))
+        self.compiled.on_check(self._check_failed)
         self.limit, self.max_bytes, self.progress = limit, max_bytes, progress
         self.allowed = [(self.compiled.position[n], values) for n, values in (restrict or {}).items()]
         self.reached: dict[State, dict[Bits, int]] = {}
@@ -98,6 +92,9 @@ class Tracked:
         self._reverse: dict[State, list[State]] = {}
         self._reversed: Iterator[tuple[State, list[Edge]]] | None = None
         self._pending: tuple[State, list[Edge]] | None = None
+
+    def _check_failed(self, index: int) -> None:
+        raise check_failed(self.system.steps[index].checks[0])
 
     # -- search
 
@@ -319,6 +316,7 @@ class Tracked:
             seconds=seconds,
             fired=fired,
             steps_fired=frozenset(self.fired_steps),
+            starts=frozenset(index for index, _ in self.starts.values()),
             reason=self.stopped,
             cached_entries=ever.bit_count() if self.system.cached else None,
         )

@@ -15,9 +15,8 @@ from typing import Literal
 
 from tlbcheck.engines.compile import Compiled, Masks, State, content_bit
 from tlbcheck.engines.memory import Budget
-from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed
 from tlbcheck.engines.trace import State as TraceState
-from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import Expr, const, or_, substitute, var, variables
 from tlbcheck.system.slots import first_name, mentions, of_entry
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
@@ -86,8 +85,7 @@ class _Full:
         self.stopped = ""
 
     def _check_failed(self, index: int) -> None:
-        check = self.system.steps[index].checks[0]
-        raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
+        raise check_failed(self.system.steps[index].checks[0])
 
     def _cpu(self, index: int) -> _Cpu:
         """The moves of one CPU's cache; its fills alone, compiled apart from the other CPUs'."""
@@ -199,6 +197,7 @@ class _Full:
             transitions=self.transitions,
             seconds=time.perf_counter() - began,
             steps_fired=frozenset(self.steps_fired),
+            starts=frozenset(index for before, index, _ in self.came.values() if before is None),
             reason=self.stopped,
         )
 

@@ -15,10 +15,9 @@ from typing import Literal
 
 from tlbcheck.engines.compile import content_bit
 from tlbcheck.engines.full import literal
-from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, evaluate, not_, or_, substitute, var, variables
 from tlbcheck.lang.types import BOOL
-from tlbcheck.system.transition_system import Check, Step, TransitionSystem
+from tlbcheck.system.transition_system import Step, TransitionSystem
 
 _VALUES = 512
 """Values of one variable: a counter may have no end."""
@@ -185,9 +184,6 @@ class _Grounding:
                 for chosen in itertools.product(*(q.domain for q in step.parameters)):
                     scope = before | {q.name: x for q, x in zip(step.parameters, chosen, strict=True)}
                     if evaluate(step.guard, scope):
-                        for c in step.checks:
-                            if not evaluate(c.holds, scope):
-                                raise check_failed(c)
                         yield before | {n: int(evaluate(e, scope)) for n, e in step.updates.items() if n in base}, step.index, chosen
 
     def find_values(self) -> None:
@@ -386,10 +382,6 @@ class _Grounding:
                 self.ground.bads.append(BadCube(name, clause, self.cube(case), i, None if step is None else step.index, chosen))
                 if len(self.ground.bads) > self.limit:
                     raise TooLarge(f"more than {self.limit:,} ways to violate {name or 'a check of the model'}")
-
-
-def check_failed(check: Check) -> InputError:
-    return InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
 
 
 def _is_own(name: str, e: Expr) -> bool:

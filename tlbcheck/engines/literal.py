@@ -100,6 +100,7 @@ def explore_tracked(system: TransitionSystem, *, max_states: int | None, max_byt
                 return None
             searched.append((search, found))
             whole.steps_fired |= found.steps_fired
+        whole.starts |= found.starts
         whole.states = (whole.states or 0) + (found.states or 0)
         whole.transitions = (whole.transitions or 0) + (found.transitions or 0)
         whole.bound = max(whole.bound, found.bound)

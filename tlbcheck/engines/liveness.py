@@ -20,6 +20,7 @@ from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.engines.trace import Trace, TraceStep, Violation
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import evaluate
+from tlbcheck.system.execution import HALTED
 from tlbcheck.system.transition_system import Bad
 
 _Taken = tuple[State, Edge]
@@ -45,7 +46,7 @@ class _Lasso:
         self.fair = [s.fair for s in search.system.steps]
         self.strong = {s.fair for s in search.system.steps if s.delivers} - {""}
         self.weak = set(self.fair) - self.strong - {""}
-        halted = search.compiled.position.get("halted")
+        halted = search.compiled.position.get(HALTED)
         # A run that ended in a fault does not go on: no-fault speaks of it.
         self.holding = {s for s in search.reached if not (halted is not None and s[halted]) and evaluate(bad.when, search.values(s))}
 

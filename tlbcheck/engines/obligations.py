@@ -132,7 +132,7 @@ def _text(term: Term) -> str:
 
 
 def _binary(value: int, size: int) -> str:
-    return f"(_ bv{value} {size})"
+    return f"(_ bv{value & ((1 << size) - 1)} {size})"
 
 
 def decide(text: SystemText, invariant: Invariant | StateSet, seconds: float) -> tuple[str, str] | None:

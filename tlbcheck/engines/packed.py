@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Literal
 
 from tlbcheck.engines import packed_search
-from tlbcheck.engines.ground import Ground, TooLarge, check_failed, ground
+from tlbcheck.engines.ground import Ground, TooLarge, ground
 from tlbcheck.engines.orbits import Orbits
 from tlbcheck.engines.packed_search import DONE, OUT_OF_MEMORY, STATE_LIMIT, TOO_DEEP, VIOLATED, Native, Plain, Search
 from tlbcheck.engines.packed_tables import Tables
 from tlbcheck.engines.path import along, moves
 from tlbcheck.engines.symmetry import Renaming, symmetries
-from tlbcheck.engines.trace import EngineResult, Trace, Violation
+from tlbcheck.engines.trace import EngineResult, Trace, Violation, check_failed
 from tlbcheck.errors import InternalError
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.transition_system import TransitionSystem
@@ -184,6 +184,7 @@ class Packed:
             seconds=time.perf_counter() - self.began,
             fired=events(self.system, steps),
             steps_fired=steps,
+            starts=frozenset(s.step for s in g.starts),
             reason=reason,
         )
 

@@ -19,9 +19,11 @@ from tlbcheck.engines.invariant import Never
 from tlbcheck.engines.lemmas import Outside, Reachable, TooMany, Visited, close, needed, within
 from tlbcheck.engines.obligations import SystemText, decide
 from tlbcheck.engines.pdr import Cube, Pdr, Relation
-from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, clause_of, start_of
-from tlbcheck.errors import InputError, InternalError
+from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation, check_failed, clause_of, start_of
+from tlbcheck.errors import InternalError
+from tlbcheck.lang.types import IntType, Type
 from tlbcheck.system.equal_bits import lowest
+from tlbcheck.system.known_bits import width
 from tlbcheck.system.transition_system import TransitionSystem
 
 NAME = "pdr"
@@ -123,8 +125,7 @@ def refute(result: EngineResult, circuit: SystemCircuit, goal: str, run: Sequenc
     """Note the violation that a run given by its inputs leads to. Raises ``InternalError`` if it does not."""
     trace = trace_of(circuit, circuit_run(circuit, goal, run))
     if goal == RANGE:
-        check = trace.steps[-1].step.checks[0]
-        raise InputError(check.message, place=check.place, hint="widen the type, or guard the assignment")
+        raise check_failed(trace.steps[-1].step.checks[0])
     result.violations.append(Violation(goal, clause_of(circuit.system, goal, trace), (), trace.depth, trace))
 
 
@@ -156,6 +157,8 @@ def trace_of(circuit: SystemCircuit, run: Sequence[tuple[list[int], list[int]]])
             if n in circuit.place and bit:
                 name, mask = circuit.place[n]
                 values[name] |= mask
+        for v in (*e.variables, *system.entry_fields):
+            values[v.name] = _signed(values[v.name], v.type)
         return State({v.name: values[v.name] for v in system.control}, {v.name: values[v.name] for v in system.entry_variables}), {v.name: values[v.name] for v in system.entry_fields}
 
     initial, tracked = state(run[1][0])
@@ -163,7 +166,13 @@ def trace_of(circuit: SystemCircuit, run: Sequence[tuple[list[int], list[int]]])
     for (_, inputs), (after, _) in itertools.pairwise(run[1:]):
         given = dict(zip(c.inputs, inputs, strict=True))
         step = system.steps[sum(given[b.decl().name()] << i for i, b in enumerate(bits_of(e.act)))]
-        choices = {q.name: sum(given[b.decl().name()] << i for i, b in enumerate(bits_of(e.parameter(q)))) for q in step.parameters}
+        choices = {q.name: _signed(sum(given[b.decl().name()] << i for i, b in enumerate(bits_of(e.parameter(q)))), q.type) for q in step.parameters}
         steps.append(TraceStep(step, choices, state(after)[0]))
     start, choices = start_of(system, initial)
     return Trace(start, choices, initial, tracked, tuple(steps))
+
+
+def _signed(bits: int, type_: Type) -> int:
+    """The number that the bits of a variable stand for."""
+    negative = isinstance(type_, IntType) and type_.low < 0 and bits >> width(type_) - 1
+    return bits - (1 << width(type_)) if negative else bits

@@ -20,7 +20,7 @@ from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import evaluate
-from tlbcheck.lang.model import Model, Property
+from tlbcheck.lang.model import Event, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
 from tlbcheck.replay.check import ReplayError, Story, Told, replay
@@ -124,7 +124,7 @@ def is_shared(name: str, system: TransitionSystem) -> bool:
         return True
     ghosts = {g.name.removeprefix("ghost.").split(".")[0] for m in (*system.properties, *([system.model.case] if system.model.case else [])) for g in m.ghosts}
     tail = name.partition(".")[2] if name.startswith("cpu") else name
-    return ":" not in name and not name.endswith(".pc") and tail.split(".")[0] not in ghosts
+    return ":" not in name and "%" not in name and not name.endswith(".pc") and tail.split(".")[0] not in ghosts
 
 
 def confirm(system: TransitionSystem, violation: Violation, engine: str, *, first: bool = True) -> None:
@@ -141,7 +141,7 @@ def confirm(system: TransitionSystem, violation: Violation, engine: str, *, firs
             from tlbcheck.replay.lasso import replay_lasso
 
             pending = next(e for q in system.properties if q.name == violation.property for clause, e in q.liveness if clause == violation.clause)
-            replay_lasso(system.model, story(system, violation), pending, loop)
+            replay_lasso(system.model, system.properties, story(system, violation), pending, loop)
     except ReplayError as error:
         raise InternalError(f"{system.model.name}, {violation.property}: the trace of engine {engine} does not replay: {error}") from None
 
@@ -498,7 +498,7 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     verdict = min((a.verdict for a in answers.values()), key=_DECIDED.index)
     explicit = results[0] if results[0].states is not None else None
     uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict is not Verdict.VIOLATED else []
-    nothing_happens = explicit is not None and explicit.complete and q.trigger is not None and not _fired(explicit, q)
+    nothing_happens = explicit is not None and explicit.complete and q.trigger is not None and not _fired(system, explicit, q)
     vacuous = verdict is not Verdict.VIOLATED and (nothing_happens or bool(uncalled))
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
@@ -527,14 +527,18 @@ def _answer(r: EngineResult, name: str) -> EngineAnswer:
     )
 
 
-def _fired(explicit: EngineResult, q: Property) -> bool:
-    assert q.trigger is not None
-    return any(kind == q.trigger.kind and (not q.trigger.name or q.trigger.name == name) for kind, name in explicit.fired)
+def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
+    """The trigger occurred in some run (EVENT-7)."""
+    trigger = q.trigger
+    assert trigger is not None
+    taken = [*(system.steps[i] for i in found.steps_fired), *(system.initial[i] for i in found.starts)]
+    kinds = ("operation", "access") if trigger == Event("operation") else (trigger.kind,)
+    return any(e.kind in kinds and trigger.name in ("", e.name) and trigger.within in ("", e.within) for s in taken for e in s.events)
 
 
 def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
     """A search that was cut off has seen what the property speaks of."""
-    return (q.trigger is None or _fired(explicit, q)) and not _uncalled(system, explicit, q)
+    return (q.trigger is None or _fired(system, explicit, q)) and not _uncalled(system, explicit, q)
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:

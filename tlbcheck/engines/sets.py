@@ -20,11 +20,11 @@ from functools import reduce
 from typing import Any
 
 from tlbcheck.engines.child import Child, Unanswered
-from tlbcheck.engines.ground import BadCube, Cube, Part, Row, TooLarge, check_failed, ground
+from tlbcheck.engines.ground import BadCube, Cube, Part, Row, TooLarge, ground
 from tlbcheck.engines.invariant import StateSet, system_for
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.path import along, moves
-from tlbcheck.engines.trace import EngineResult, Violation
+from tlbcheck.engines.trace import EngineResult, Violation, check_failed
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InternalError
 from tlbcheck.system.slicing import slice_system
@@ -320,6 +320,7 @@ class Sets:
             seconds=time.perf_counter() - self.began,
             fired=fired,
             steps_fired=frozenset(steps),
+            starts=frozenset(s.step for s in self.ground.starts),
         )
 
 

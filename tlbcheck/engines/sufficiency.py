@@ -265,6 +265,7 @@ class _Decision:
         """Everything that is said about entries, each once."""
         found = [_Rule(self.possible, "which entries there can be")]
         found += [_Rule(e, "what can be cached at the start") for e in self.system.entry_initial.values()]
+        found += [_Rule(e, "what init marks", growing=False) for e in self.system.entry_marked.values()]
         for f in self.system.fills:
             found += [_Rule(f.when, "what a walk caches"), *(_Rule(e, "what a walk marks", growing=False) for e in f.updates.values())]
         cached = set(self.system.cached.values())

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tlbcheck.engines.invariant import Invariant, StateSet
-from tlbcheck.errors import InternalError
+from tlbcheck.errors import InputError, InternalError
 from tlbcheck.lang.expr import evaluate
 from tlbcheck.result import Verdict
-from tlbcheck.system.transition_system import Step, TransitionSystem
+from tlbcheck.system.transition_system import Check, Step, TransitionSystem
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ class EngineResult:
     seconds: float = 0.0
     fired: dict[tuple[str, str], int] = field(default_factory=dict)
     steps_fired: frozenset[int] = frozenset()
+    starts: frozenset[int] = frozenset()
+    """The ways through ``init`` that a run may take."""
     reason: str = ""
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cached_entries: int | None = None
@@ -105,6 +107,11 @@ class EngineResult:
         if self.reason or property_name in self.undecided:
             return Verdict.UNKNOWN
         return Verdict.PROVED if self.complete else Verdict.BOUNDED
+
+
+def check_failed(check: Check) -> InputError:
+    """What is told of an error of the model (ERR-1)."""
+    return InputError(check.message, place=check.place, hint="widen the type, or guard what leaves it")
 
 
 def clause_of(system: TransitionSystem, property_name: str, trace: Trace) -> str:

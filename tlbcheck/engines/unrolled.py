@@ -45,6 +45,7 @@ class _Unrolling:
             entry_fields=(),
             entry_variables=(),
             entry_initial={},
+            entry_marked={},
             initial=tuple(self.start(s) for s in system.initial),
             steps=tuple(steps),
             fills=(),
@@ -90,6 +91,8 @@ class _Unrolling:
                 q = Parameter(f"content{len(chosen)}", BOOL, (0, 1), "")
                 content[bit] = and_(var(q.name, BOOL), may)
                 chosen.append(q)
+        for name, marked in self.system.entry_marked.items():
+            content |= {content_bit(name, i): substitute(self.own(marked, i), fixed) for i in range(len(self.entries))}
         return replace(s, parameters=(*s.parameters, *chosen), updates={**s.updates, **content})
 
     def by_themselves(self) -> Iterator[tuple[str, int, Expr, dict[str, Expr]]]:

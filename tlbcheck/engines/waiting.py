@@ -68,7 +68,7 @@ def _blocking(system: TransitionSystem, step: Step, now: Values) -> Iterator[str
 
 
 def _shared(system: TransitionSystem, step: Step, cpu: int) -> list[str]:
-    return [n for n in variables(step.guard) if is_shared(n, system) and n != "halted" and not n.startswith(("case.", f"cpu{cpu}."))]
+    return [n for n in variables(step.guard) if is_shared(n, system) and not n.startswith(("case.", f"cpu{cpu}."))]
 
 
 def _values(system: TransitionSystem, name: str) -> tuple[int, ...]:

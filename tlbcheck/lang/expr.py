@@ -96,9 +96,11 @@ def _node(op: str, args: tuple[Expr, ...], type_: Type | None, value: Any) -> Ex
 
 
 def const(value: int, type_: Type | None) -> Expr:
-    """A constant; words are reduced to their width."""
+    """A constant; words are reduced to their width, and a number outside of a range has one of its own."""
     if isinstance(type_, WordType):
         value = value & type_.mask
+    elif isinstance(type_, IntType) and not type_.low <= value <= type_.high:
+        type_ = IntType(int(value), int(value))
     return _node("const", (), type_, int(value))
 
 
@@ -167,7 +169,7 @@ OPERATORS: Mapping[str, Callable[[Expr, list[int]], int]] = {
     "shr": lambda n, v: v[0] >> v[1],
     "lt": _compare("lt"),
     "le": _compare("le"),
-    "table": lambda n, v: n.value[v[0]],
+    "table": lambda n, v: n.value[min(max(v[0], 0), len(n.value) - 1)],  # beyond its ends is an error of the model
     "resize": lambda n, v: _wrap(n, v[0]),
 }
 
@@ -248,9 +250,18 @@ def ite(cond: Expr, then: Any, other: Any) -> Expr:
             return or_(cond, no) if yes.value else and_(not_(cond), no)
         if no.op == "const":
             return or_(not_(cond), yes) if no.value else and_(cond, yes)
+    type_: Type | None = yes.type
+    if isinstance(yes.type, IntType) and isinstance(no.type, IntType):
+        type_ = range_of(yes).hull(range_of(no))
     if cond.op == "not":
-        return apply("ite", (cond.args[0], no, yes), yes.type)
-    return apply("ite", (cond, yes, no), yes.type)
+        return apply("ite", (cond.args[0], no, yes), type_)
+    return apply("ite", (cond, yes, no), type_)
+
+
+def range_of(e: Expr) -> IntType:
+    """The values that an expression over bounded integers can have (NUM-2)."""
+    assert isinstance(e.type, IntType)
+    return IntType(e.value, e.value) if e.op == "const" else e.type
 
 
 def word_op(op: str, a: Expr, b: Expr) -> Expr:
@@ -271,13 +282,15 @@ def word_op(op: str, a: Expr, b: Expr) -> Expr:
                 return word_op("band", a.args[0], b)
         if op in ("bor", "bxor", "add", "sub", "shl", "shr") and b.value == 0:
             return a
-    if op in ("add", "sub") and isinstance(a.type, IntType):
-        return apply(op, (a, b), a.type)
+    if op in ("add", "sub") and isinstance(a.type, IntType) and isinstance(b.type, IntType):
+        left, right = range_of(a), range_of(b)
+        exact = IntType(left.low + right.low, left.high + right.high) if op == "add" else IntType(left.low - right.high, left.high - right.low)
+        return apply(op, (a, b), exact)
     return apply(op, (a, b), a.type if a.type is not None else b.type)
 
 
 def lookup(index: Expr, values: tuple[int, ...], type_: Type) -> Expr:
-    """``values[index]``: an attribute of an enum, such as the mode of a context."""
+    """``values[index]``, counted from 0: an attribute of an enum, such as the mode of a context."""
     if len(set(values)) == 1:
         return const(values[0], type_)
     return apply("table", (index,), type_, values)
@@ -471,5 +484,5 @@ def _shown(a: Expr, texts: Mapping[Expr, str]) -> str:
 
 __all__ = [
     "BOOL", "FALSE", "OPERATORS", "TRUE", "U64", "Expr", "and_", "apply", "bit", "conjuncts", "const", "eq", "evaluate",
-    "implies", "ite", "lift", "lookup", "nodes", "not_", "or_", "resize", "show", "spell", "substitute", "truth", "var", "variables", "word_op",
+    "implies", "ite", "lift", "lookup", "nodes", "not_", "or_", "range_of", "resize", "show", "spell", "substitute", "truth", "var", "variables", "word_op",
 ]  # fmt: skip

@@ -63,7 +63,8 @@ class Event:
 
     ``kind``: ``enter``/``leave`` of a role's procedure, ``operation`` by name (before its effect),
     ``fill`` of an entry, ``fault`` by exception, ``assert`` (a failed software assertion),
-    ``requires`` (a call whose precondition is false; a trigger of any call that has one).
+    ``requires`` (a call whose precondition is false; a trigger of any call that has one). The trigger
+    ``Event("operation")``, without a name, is any operation or access.
     ``within``: only while a procedure of that role is active on the same interrupt level.
     ``parameters`` names the procedure's arguments by position.
     """

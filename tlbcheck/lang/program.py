@@ -14,7 +14,7 @@ from typing import Any, NoReturn, cast
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import Expr, const, var
-from tlbcheck.lang.types import BOOL, CPU, Type, type_of
+from tlbcheck.lang.types import BOOL, CPU, Type, require_range, type_of
 
 
 def _not_run(what: str) -> NoReturn:
@@ -80,6 +80,7 @@ class CaseVar:
 def case_variable(name: str, type_: Any, domain: tuple[int, ...] | None = None) -> Any:
     """A case variable over all values of ``type_``, or over ``domain``."""
     resolved = type_of(type_)
+    require_range(resolved)
     return CaseVar(name, resolved, resolved.values() if domain is None else domain)
 
 
@@ -177,14 +178,14 @@ def cpus() -> Any:
 
 
 def require(condition: Any) -> None:
-    """Only runs on which ``condition`` holds go on from here; inside ``atomic`` it is a guard."""
+    """Go on only if ``condition`` holds; inside ``atomic`` it is a guard, elsewhere the CPU waits (REQ in docs/semantics.md)."""
     _not_run("require()")
 
 
 def requires(condition: Any) -> None:
     """At the head of a procedure: what its callers owe it, over its parameters and, with ``get()``, shared state.
 
-    It is no step. An ordinary call for which it is false violates the property ``requires`` at the
+    It is no step, unless somebody else may change what it reads (CALL-4). An ordinary call for which it is false violates the property ``requires`` at the
     call; the most general caller (``most_general_caller``) makes no such call.
     """
     _not_run("requires()")
@@ -216,7 +217,7 @@ class Statement:
 
 @dataclass(eq=False, kw_only=True)
 class Assign(Statement):
-    """``type`` is the target's, if it is a bounded integer that ``value`` might leave."""
+    """``type`` is the target's, where it is declared or known: a bounded integer's range must not be left."""
 
     target: str
     value: Expr
@@ -268,7 +269,7 @@ class ForCpus(Statement):
     def unrolled(self, cpus: int) -> list[Statement]:
         """The same without a loop; always the same list for the same number."""
         if cpus not in self._unrolled:
-            self._unrolled[cpus] = [s for c in range(cpus) for s in (Assign(place=self.place, target=self.target, value=const(c, CPU)), *self.body)]
+            self._unrolled[cpus] = [s for c in range(cpus) for s in (Assign(place=self.place, target=self.target, value=const(c, CPU), type=CPU), *self.body)]
         return self._unrolled[cpus]
 
 
@@ -295,7 +296,10 @@ class Assert(Statement):
 
 @dataclass(eq=False, kw_only=True)
 class Require(Statement):
+    """``condition`` once ``before``, its accesses and operations, has run: a guard in one step with others, else see REQ-2."""
+
     condition: Expr
+    before: list[Statement] = field(default_factory=list)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -381,6 +385,8 @@ def walk(statements: list[Statement]) -> Iterator[Statement]:
                 yield from walk(s.orelse)
             case While() | AtomicBlock() | ForCpus():
                 yield from walk(s.body)
+            case Require():
+                yield from walk(s.before)
 
 
 def expressions(s: Statement) -> Iterator[Expr]:

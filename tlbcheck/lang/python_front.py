@@ -20,8 +20,8 @@ from typing import Any, overload
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lookup, not_, or_, resize, truth, var, word_op
-from tlbcheck.lang.types import BOOL, CPU, BoolType, EnumType, IntType, Type, WordType, type_of
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lookup, not_, or_, range_of, resize, truth, var, word_op
+from tlbcheck.lang.types import BOOL, CPU, BoolType, EnumType, IntType, Type, WordType, require_range, type_of
 
 _BINARY = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
 _PLAIN = {"band": operator.and_, "bor": operator.or_, "bxor": operator.xor, "add": operator.add, "sub": operator.sub, "shl": operator.lshift, "shr": operator.rshift}
@@ -87,7 +87,7 @@ def _declare(function: Callable[..., Any], role: str, ensures: tuple[str, ...]) 
     return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "", ensures, function)
 
 
-def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -> Type:
+def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str, *, local: bool = False) -> Type:
     if node is None:
         raise InputError(f"{what} has no type", place=place, hint="annotate it: bool, an enum, u64, Range(low, high)")
     scope = {**vars(builtins), **names.module, **names.closure}
@@ -95,11 +95,20 @@ def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str) -
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         expression = ast.parse(node.value, mode="eval")
     try:
-        return type_of(eval(compile(ast.fix_missing_locations(expression), "<annotation>", "eval"), scope))
+        type_ = type_of(eval(compile(ast.fix_missing_locations(expression), "<annotation>", "eval"), scope))
+        if local:
+            require_range(type_)
+        return type_
     except InputError as error:
         raise InputError(error.message, place=place, hint=error.hint) from None
     except Exception as error:
         raise InputError(f"the type of {what} cannot be read: {error}", place=place, hint="define or import it before the procedure") from None
+
+
+def _of_value(value: Expr) -> Type:
+    """The type of a local that is first given ``value`` (NUM-2)."""
+    assert value.type is not None
+    return range_of(value) if isinstance(value.type, IntType) and value.op != "const" else value.type
 
 
 def _returns(statements: list[p.Statement]) -> bool:
@@ -144,6 +153,8 @@ class _Reader:
     result: Type | None
     out: list[p.Statement] = field(default_factory=list)
     temporaries: int = 0
+    kinds: dict[str, Type] = field(default_factory=dict)
+    """The type of every local that was given one so far: it has one only (NUM-2)."""
 
     # -- statements
 
@@ -191,7 +202,7 @@ class _Reader:
             case ast.Assign(targets=[ast.Name(id=target)], value=value):
                 self.assign(node, target, self.value(value, self.locals.get(target)))
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
-                declared = _annotation(node.annotation, self.names, here, target)
+                declared = _annotation(node.annotation, self.names, here, target, local=True)
                 self.assign(node, target, self.fit(node, self.value(value, declared), declared, target), declared)
             case ast.AugAssign(target=ast.Name(id=target), op=op, value=value):
                 left = self.local(node, target)
@@ -240,22 +251,24 @@ class _Reader:
         self.add(p.If(place=here, condition=condition, then=then, orelse=other))
 
     def assign(self, node: ast.AST, target: str, value: Expr, declared: Type | None = None) -> None:
-        known = self.locals.get(target)
+        known = self.locals.get(target) or self.kinds.get(target)
+        if known is not None and declared is not None and declared != known:
+            raise self.refuse(node, f"'{target}' is a {known} and cannot be declared as a {declared} too", "give the second one a name of its own")
         if known is not None:
             value = self.fit(node, value, known, target)
         elif value.type is None:
             raise self.refuse(node, f"the type of '{target}' is not known", f"say it: {target}: u64 = ...")
-        type_ = self.locals[target] = known or declared or value.type
+        type_ = self.locals[target] = self.kinds[target] = known or declared or _of_value(value)
         if self.out and isinstance(last := self.out[-1], p.Choose) and value.op == "var" and value.value == last.target:
             last.label = target
-        self.add(p.Assign(place=self.place(node), target=target, value=value, type=type_ if isinstance(type_, IntType) else None))
+        self.add(p.Assign(place=self.place(node), target=target, value=value, type=type_))
 
     def while_(self, node: ast.While, test: ast.expr, body: list[ast.stmt]) -> None:
         outer, self.out = self.out, []
         condition = self.condition(test)
         hoisted, self.out = self.out, outer
         if hoisted:
-            raise self.refuse(node, "a while condition that reads shared state", "write: while True: x = v.get(); if ...: return; or use atomic with require")
+            raise self.refuse(node, "a while condition that reads shared state", "write: while True: x = v.get(); if ...: return; or wait with require(condition)")
         before = dict(self.locals)
         self.add(p.While(place=self.place(node), condition=condition, body=self.block(body)))
         if condition is not TRUE:
@@ -263,6 +276,8 @@ class _Reader:
 
     def for_cpus(self, here: Place, target: str, body: list[ast.stmt]) -> None:
         """``for c in cpus()``; what it defines may be used afterwards, since there is at least one CPU."""
+        if self.kinds.setdefault(target, CPU) != CPU:
+            raise InputError(f"'{target}' of {self.name} is a {self.kinds[target]} and cannot number CPUs too", place=here, hint="give the loop a name of its own")
         self.locals[target] = CPU
         self.add(p.ForCpus(place=here, target=target, body=self.block(body)))
 
@@ -291,7 +306,10 @@ class _Reader:
         return value
 
     def value(self, node: ast.expr, like: Type | None = None) -> Expr:
-        found = self.reach(node, like)
+        return self.as_value(node, self.reach(node, like), like)
+
+    def as_value(self, node: ast.expr, found: Any, like: Type | None) -> Expr:
+        """What ``reach`` gave for ``node``, as an expression: ``node`` is read once only."""
         if isinstance(found, p.CaseVar | p.Flag):
             return found.expr
         if isinstance(found, Expr):
@@ -351,13 +369,15 @@ class _Reader:
             return not_(self.condition(operand))
         found = self.reach(operand, like)
         if isinstance(found, int) and not isinstance(found, bool):
-            return ~found if isinstance(op, ast.Invert) else -found
-        value = self.value(operand, like)
+            return ~found if isinstance(op, ast.Invert) else -found if isinstance(op, ast.USub) else found
+        value = self.as_value(operand, found, like)
         if isinstance(op, ast.Invert) and isinstance(value.type, WordType):
             return ~value
         if isinstance(op, ast.Invert) and value.type is None:
             return const(~value.value, None)
-        raise self.refuse(node, f"'{ast.unparse(node)}' is not supported", "~ works on words, not on booleans")
+        if isinstance(op, ast.USub) and isinstance(value.type, IntType):
+            return const(0, IntType(0, 0)) - value
+        raise self.refuse(node, f"'{ast.unparse(node)}' is not supported", "~ works on words, - on bounded integers")
 
     def binary(self, node: ast.AST, op: ast.operator, a: Expr, b: Expr) -> Expr:
         name = _BINARY.get(type(op))
@@ -431,8 +451,8 @@ class _Reader:
         if not made:
             return and_(first, rest) if conjunction else or_(first, rest)
         here, name = self.place(node), self.temporary(BOOL)
-        later = [*made, p.Assign(place=here, target=name, value=rest)]
-        known: list[p.Statement] = [p.Assign(place=here, target=name, value=FALSE if conjunction else TRUE)]
+        later = [*made, p.Assign(place=here, target=name, value=rest, type=BOOL)]
+        known: list[p.Statement] = [p.Assign(place=here, target=name, value=FALSE if conjunction else TRUE, type=BOOL)]
         self.add(p.If(place=here, condition=first, then=later if conjunction else known, orelse=known if conjunction else later))
         return var(name, BOOL)
 
@@ -445,9 +465,11 @@ class _Reader:
             raise self.refuse(node, "the two sides of a conditional expression differ in type", "give both the same type")
         if not then_made and not other_made:
             return ite(condition, then, other)
-        here, name = self.place(node), self.temporary(then.type)
-        self.add(p.If(place=here, condition=condition, then=[*then_made, p.Assign(place=here, target=name, value=then)], orelse=[*other_made, p.Assign(place=here, target=name, value=other)]))
-        return var(name, then.type)
+        type_ = range_of(then).hull(range_of(other)) if isinstance(then.type, IntType) else then.type
+        here, name = self.place(node), self.temporary(type_)
+        sides = [[*made, p.Assign(place=here, target=name, value=x, type=type_)] for made, x in ((then_made, then), (other_made, other))]
+        self.add(p.If(place=here, condition=condition, then=sides[0], orelse=sides[1]))
+        return var(name, type_)
 
     # -- calls
 
@@ -465,10 +487,12 @@ class _Reader:
             case p.Table():
                 if len(node.args) != 1:
                     raise self.refuse(node, f"{target.name}() takes one argument, {len(node.args)} given", f"pass a member of {target.index}")
-                index = self.value(node.args[0])
-                if index.type != target.index:
-                    raise self.refuse(node, f"{target.name}() takes a {target.index}, not a {index.type}", "pass a member of that enum")
-                return lookup(index, target.values, target.type)
+                index = self.value(node.args[0], target.index)
+                if index.type != target.index and not (isinstance(index.type, IntType) and isinstance(target.index, IntType)):
+                    raise self.refuse(node, f"{target.name}() takes a {target.index}, not a {index.type or 'number'}", "pass a value of its index")
+                index = self.fit(node, index, target.index, f"the index of {target.name}()")
+                low = target.index.low if isinstance(target.index, IntType) else 0
+                return lookup(index - low if low else index, target.values, target.type)
             case _Method():
                 return self.method(node, target, wanted)
             case p.choose:
@@ -478,7 +502,8 @@ class _Reader:
             case p.require:
                 if len(node.args) != 1:
                     raise self.refuse(node, "require() takes one condition", "write: require(condition)")
-                self.add(p.Require(place=self.place(node), condition=self.condition(node.args[0])))
+                condition, before = self.apart(lambda: self.condition(node.args[0]))
+                self.add(p.Require(place=self.place(node), condition=condition, before=before))
                 return TRUE
             case p.requires:
                 raise self.refuse(node, "requires() after other statements", "preconditions come first; write require(condition) for what only runs that go on from here meet")
@@ -554,6 +579,8 @@ class _Reader:
             values = [self.value(x) for x in argument.elts] if isinstance(argument, ast.Tuple) else [lift(x) for x in found or ()]
             if any(v.op != "const" for v in values) or not values:
                 raise self.refuse(node, "choose() needs constants", "list the values")
+            if len({v.type for v in values}) > 1:
+                raise self.refuse(node, "choose() of values of different types", "list values of one type")
             type_ = values[0].type or IntType(min(v.value for v in values), max(v.value for v in values))
             domain = tuple(v.value for v in values)
         else:
@@ -566,6 +593,7 @@ class _Reader:
     def type_named(self, node: ast.AST, found: Any) -> Type:
         try:
             type_ = type_of(found)
+            require_range(type_)
             if isinstance(type_, BoolType | EnumType | IntType):
                 return type_
         except InputError as error:

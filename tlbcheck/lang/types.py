@@ -43,10 +43,26 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True)
 class IntType:
-    """A bounded integer, ``low`` and ``high`` included; an assignment outside is a model error."""
+    """A bounded integer, ``low`` and ``high`` included; an assignment outside is a model error (NUM-3).
+
+    Of an expression it is the exact range of what that can give: sums do not wrap.
+    """
 
     low: int
     high: int
+
+    @property
+    def nearest_to_zero(self) -> int:
+        """What a variable holds before anything is written to it (RUN-3)."""
+        return max(self.low, min(0, self.high))
+
+    def has(self, other: IntType) -> bool:
+        """Every value of ``other`` is one of this."""
+        return self.low <= other.low and other.high <= self.high
+
+    def hull(self, other: IntType) -> IntType:
+        """The smallest range that has the values of both."""
+        return IntType(min(self.low, other.low), max(self.high, other.high))
 
     def values(self) -> tuple[int, ...]:
         return tuple(range(self.low, self.high + 1))
@@ -93,9 +109,22 @@ u64 = Annotated[int, U64]
 u32 = Annotated[int, U32]
 
 
+LARGEST = (1 << 31) - 1
+"""The highest bound of a declared range; the lowest is its negative, less one (NUM-1)."""
+
+
 def Range(low: int, high: int) -> Any:
     """The annotation of a bounded integer: ``n: Range(0, 3)``."""
     return Annotated[int, IntType(low, high)]
+
+
+def require_range(type_: Type) -> None:
+    """Raise ``InputError`` for a range that is empty or too large (NUM-1)."""
+    if isinstance(type_, IntType):
+        if any(not isinstance(x, int) or isinstance(x, bool) for x in (type_.low, type_.high)) or type_.low > type_.high:
+            raise InputError(f"a range from {type_.low!r} to {type_.high!r} has no values", hint="give two integers, the lower one first")
+        if type_.low < -LARGEST - 1 or type_.high > LARGEST:
+            raise InputError(f"the range {type_.low}..{type_.high} goes beyond {-LARGEST - 1}..{LARGEST}", hint="use u32 or u64 for large numbers")
 
 
 CPU = IntType(0, 15)

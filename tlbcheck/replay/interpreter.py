@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import TRUE, Expr, variables
 from tlbcheck.lang.model import LEVELS, Event, Ghost, Interrupt, Model, Property
@@ -31,6 +31,10 @@ class Faulted(Exception):
 
 class WrongChoice(Exception):
     """A choice that is missing, or outside its domain."""
+
+
+class OutsideTable(Exception):
+    """An index for which a table has nothing."""
 
 
 def value_of(e: Expr, scope: Scope) -> int:
@@ -54,6 +58,8 @@ def value_of(e: Expr, scope: Scope) -> int:
         case "eq":
             return 1 if v[0] == v[1] else 0
         case "table":
+            if not 0 <= v[0] < len(e.value):
+                raise OutsideTable
             return int(e.value[v[0]])
         case "lt" | "le":
             type_ = e.args[0].type
@@ -100,8 +106,8 @@ class Scope:
         run = self.run
         if name in self.locals:
             return self.locals[name]
-        head, _, rest = name.partition(".")
-        match head:
+        head, dot, rest = name.partition(".")
+        match head if dot else "":
             case "arg" | "used":
                 return self.args[name]
             case "entry" | "entry2":
@@ -129,6 +135,10 @@ class Scope:
 
 
 Activity = Iterator[None]
+NOBODY = -1
+"""The CPU that acts where the environment does."""
+Copy = tuple[str, Values]
+"""A level and the arguments of a rule, by which it finds one copy of its ghosts."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ class Reason:
 
 def _copy_of(g: Ghost, cpu: int, level: str, args: Values) -> tuple[str, int, str]:
     """Which of a ghost's copies a rule means: the CPU's, and perhaps the level's and the acting CPU's."""
-    acting = f"by {args.get('cpu.acting', cpu)}" if g.by_cpu else ""
+    acting = f"by {args.get('copy', args.get('cpu.acting', cpu))}" if g.by_cpu else ""
     return g.name, cpu, (level if g.frame else "") + acting
 
 
@@ -163,18 +173,21 @@ class Run:
         cache = model.cache
         self.fields = {name: i for i, (name, _, _) in enumerate(cache.fields)} if cache else {}
         self.memory: dict[str, int] = {f"case.{c.name}": case[f"case.{c.name}"] for c in model.cases}
-        self.memory["halted"] = 0
+        self.halted = False
         for v in model.state_variables():
-            low = v.type.low if isinstance(v.type, IntType) else 0
             for name in self.names(v):
-                self.memory[name] = max(low, 0)
+                self.memory[name] = min(max(v.type.low, 0), v.type.high) if isinstance(v.type, IntType) else 0
         self.tlb: list[set[Entry]] = [set() for _ in range(model.cpus)]
         self.marks: dict[tuple[str, int, str], set[Entry]] = {}
         self.numbers: dict[tuple[str, int, str], int] = {}
         self.active: dict[tuple[int, str], Activity | None] = {}
+        self.flags: dict[tuple[int, str], str] = {}
+        """For each handler under way the flag that its return sets."""
         self.broken: list[tuple[str, str, Entry | None]] = []
         self.choices: Iterator[int] = iter(())
         self.performed = False
+        self.latest: p.Statement | None = None
+        """The access, operation or block that the step made."""
         self.atomic = 0
         self.exception = ""
         self.reason = Reason()
@@ -194,8 +207,11 @@ class Run:
         """Run ``init``; ``content`` is what each CPU's cache holds, as far as the machine can."""
         self.choices = iter(choices)
         self.atomic = 1
-        for _ in self._call(self.model.resolve(self.model.init), (), 0, "init", {}):
-            raise AssertionError("init stops nowhere")
+        try:
+            for _ in self._call(self.model.resolve(self.model.init), (), 0, "init", {}):
+                raise AssertionError("init stops nowhere")
+        except Faulted:
+            self.halted = True
         self.atomic = 0
         for c in range(self.model.cpus):
             if self.model.task is not None:
@@ -213,9 +229,9 @@ class Run:
         """
         self.broken = []
         self.choices = iter(choices)
-        self.performed = False
-        if self.memory["halted"]:
-            raise Blocked("the CPU has halted")
+        self.performed, self.latest = False, None
+        if self.halted:
+            raise Blocked("after a fault nothing happens")
         if cpu is None:
             procedure = next((self.model.resolve(a) for a in self.model.actions if self.model.resolve(a).name == action), None)
             if procedure is None:
@@ -243,14 +259,13 @@ class Run:
             next(activity)
         except StopIteration:
             self.active[cpu, level] = None
-            for interrupt in self.model.interrupts:
-                if interrupt.level == level and interrupt.flag is not None:
-                    self.memory[f"cpu{cpu}.{interrupt.flag.name}"] = 1
+            if flag := self.flags.pop((cpu, level), ""):
+                self.memory[flag] = 1
         except Faulted:
-            self.memory["halted"] = 1
+            self.halted = True
 
     def _deliver(self, cpu: int, action: str) -> None:
-        named = [i for i in self.model.interrupts if action == f"interrupt {i.handler.name}"]
+        named = [i for i in self.model.interrupts if action == arrival(self.model, i)]
         if not named:
             raise Blocked(f"there is no {action}")
         self._interrupt(cpu, named[0])
@@ -262,57 +277,126 @@ class Run:
             raise Blocked("the interrupt cannot be delivered")
         if flag is not None:
             self.memory[flag] = 0
+            self.flags[cpu, level] = flag
         self.performed = True
         self.active[cpu, level] = activity = self._activity(interrupt.handler, cpu, level)
         self._advance(cpu, level, activity)
 
     def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
-        yield from self._call(self.model.resolve(procedure), (), cpu, level, {}, enter=level != "task")
+        yield from self._call(self.model.resolve(procedure), (), cpu, level, {})
 
     # -- procedures
 
-    def _call(self, procedure: p.Procedure, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None], *, enter: bool = True) -> Generator[None, None, int | None]:
+    def _call(self, procedure: p.Procedure, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, int | None]:
         names = {q.name: a for q, a in zip(procedure.parameters, args, strict=True)}
         inside = {**roles, procedure.role: None} if procedure.role else roles
-        if procedure.role and enter:
+        if procedure.role:
             self._event("enter", procedure.role, {f"arg.{n}": a for n, a in names.items()}, cpu, level, inside, args)
         returned = yield from self._block(procedure.body, dict(names), cpu, level, inside)
+        if returned and returned[0] is not None:
+            self._fits(procedure.result, returned[0], procedure.place, f"the result of {procedure.name}()")
         if procedure.role:
             self._event("leave", procedure.role, {}, cpu, level, inside)
         return returned[0] if returned else None
 
-    def _owed(self, s: p.Call, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None]) -> None:
-        """What the callee requires holds here, or is reported; the most general caller calls only where it does."""
+    def _owed(self, s: p.Call, args: Sequence[int], cpu: int, level: str, roles: Mapping[str, None]) -> bool:
+        """What the callee requires holds here, or is reported; false where the most general caller does not make the call."""
         for owner, requirement in self.model.requirements(s.procedure):
             names = {q.name: a for q, a in zip(owner.parameters, args, strict=True)}
-            performed, self.performed = self.performed, False
+            performed, latest, self.performed = self.performed, self.latest, False
             self.atomic += 1  # reading the state is no step
             for _ in self._block(requirement.before, names, cpu, level, roles):
                 raise AssertionError("a precondition stops nowhere")
             self.atomic -= 1
-            self.performed = performed
-            if value_of(requirement.condition, Scope(self, cpu, level, locals=names)):
+            self.performed, self.latest = performed, latest
+            if self._here(requirement.condition, requirement.place, cpu, level, names):
                 continue
             if s.general:
-                raise Blocked(f"{s.place}: {owner.name} requires {requirement.text}")
+                return False
             scope = Scope(self, cpu, level, locals=names)
-            cells = [self._cell(t.variable, t.at, scope) for t in requirement.before if isinstance(t, p.Read)]
+            cells = [self._cell(t.variable, t.at, t.place, scope) for t in requirement.before if isinstance(t, p.Read)]
             given, types = {q.name: names[q.name] for q in owner.parameters}, {q.name: q.type for q in owner.parameters}
             self.reason = Reason(f"{owner.name}() requires {requirement.text}", (), given, types, {c: self.memory[c] for c in cells})
             self._event("requires", owner.name, {}, cpu, level, roles)
+        return True
+
+    def _fits(self, type_: object, value: int, place: Place, what: str) -> None:
+        """Raise ``InputError`` where a value leaves its declared range."""
+        if isinstance(type_, IntType) and not type_.low <= value <= type_.high:
+            raise InputError(f"an assignment to {what} leaves its range {type_.low}..{type_.high}", place=place)
+
+    def _here(self, e: Expr, place: Place, cpu: int, level: str, names: Values) -> int:
+        """An expression of a procedure at ``place``."""
+        try:
+            return value_of(e, Scope(self, cpu, level, locals=names))
+        except OutsideTable:
+            raise InputError("the index of a table is outside of it", place=place) from None
+
+    # -- where an activation stops
+
+    def _stops(self, statements: Sequence[p.Statement]) -> list[p.Statement]:
+        """Everything in ``statements`` and in what they call that makes an access, an operation or a choice."""
+        found: list[p.Statement] = []
+        for s in p.walk(list(statements)):
+            if isinstance(s, p.Call):
+                found += self._stops(self.model.resolve(s.procedure).body)
+            elif isinstance(s, p.Read | p.Write | p.Do | p.Choose | p.AtomicBlock):
+                found.append(s)
+        return found
+
+    def _judged_apart(self, s: p.Call, level: str) -> bool:
+        """Something else may change what a precondition of the call reads, so that it is judged in a step of its own."""
+        reads = [t for _, owed in self.model.requirements(s.procedure) for t in p.walk(owed.before) if isinstance(t, p.Read)]
+        return level in LEVELS and any(self._changed_by_others(t, level) for t in reads)
+
+    def _changed_by_others(self, read: p.Read, level: str) -> bool:
+        v, model = read.variable, self.model
+        above = LEVELS[LEVELS.index(level) + 1 :]
+        if any(v in self._written(i.handler) and i.flag is not v for i in model.interrupts if i.level in above):
+            return True
+        if any(v in self._written(action) for action in model.actions):
+            return True
+        others = [*([model.task] if model.task is not None else []), *(i.handler for i in model.interrupts)]
+        named_only = v.per_cpu and read.at is None
+        return model.cpus > 1 and any(v in self._written(q, named_only=named_only) for q in others)
+
+    def _written(self, procedure: p.Procedure, *, named_only: bool = False) -> set[p.StateVar]:
+        """What a procedure writes with all that it calls; ``named_only``: as a variable of a CPU that it names."""
+        found: set[p.StateVar] = set()
+        for s in p.walk(self.model.resolve(procedure).body):
+            if isinstance(s, p.Call):
+                found |= self._written(s.procedure, named_only=named_only)
+            elif isinstance(s, p.Write) and (s.at is not None or not named_only):
+                found.add(s.variable)
+            elif isinstance(s, p.Do) and not named_only:
+                found |= {v for v, _ in s.operation.effects}
+        return found
+
+    def _wait(self, s: p.Require, names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, None]:
+        """``require``: a guard in one step with others; else the activation waits, see REQ-2 of docs/semantics.md."""
+        accesses = self._stops(s.before)
+        while True:
+            self.latest = None if accesses else self.latest
+            yield from self._block(s.before, names, cpu, level, roles)
+            if self._here(s.condition, s.place, cpu, level, names):
+                return
+            if self.atomic or not self.performed or (isinstance(self.latest, p.Read) and accesses == [self.latest]):
+                raise Blocked(f"{s.place}: a requirement does not hold")
+            yield
+            if not accesses:
+                raise Blocked(f"{s.place}: a requirement never holds")
 
     def _block(self, statements: Sequence[p.Statement], names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, tuple[int | None] | None]:
         """Runs statements; a tuple says that they returned."""
 
         def value(e: Expr) -> int:
-            return value_of(e, Scope(self, cpu, level, locals=names))
+            return self._here(e, s.place, cpu, level, names)
 
         for s in statements:
             match s:
                 case p.Assign():
                     names[s.target] = made = value(s.value)
-                    if isinstance(s.type, IntType) and not s.type.low <= made <= s.type.high:
-                        raise InputError(f"an assignment to {s.target} leaves its range {s.type}", place=s.place)
+                    self._fits(s.type, made, s.place, s.target)
                 case p.If():
                     returned = yield from self._block(s.then if value(s.condition) else s.orelse, names, cpu, level, roles)
                     if returned:
@@ -327,8 +411,18 @@ class Run:
                     if returned:
                         return returned
                 case p.Call():
+                    apart = not self.atomic and self._judged_apart(s, level)
+                    if apart and self.performed:
+                        yield
                     args = [value(a) for a in s.args]
-                    self._owed(s, args, cpu, level, roles)
+                    for q in self.model.resolution(s.procedure):
+                        for parameter, a in zip(q.parameters, args, strict=True):
+                            self._fits(parameter.type, a, s.place, f"parameter '{parameter.name}' of {q.name}()")
+                    if not self._owed(s, args, cpu, level, roles):
+                        if self.performed and not self.atomic:
+                            yield
+                        raise Blocked(f"{s.place}: no call of {s.procedure.name} keeps to what it requires")
+                    self.performed |= apart
                     result = yield from self._call(self.model.resolve(s.procedure), args, cpu, level, roles)
                     if s.target is not None and result is not None:
                         names[s.target] = result
@@ -339,8 +433,7 @@ class Run:
                         self.reason = Reason(s.text, (s.condition,), names)
                         self._event("assert", s.text, {}, cpu, level, roles)
                 case p.Require():
-                    if not value(s.condition):
-                        raise Blocked(f"{s.place}: a requirement does not hold")
+                    yield from self._wait(s, names, cpu, level, roles)
                 case p.Choose():
                     if self.performed and not self.atomic:
                         yield
@@ -351,13 +444,13 @@ class Run:
                     self.atomic += 1
                     returned = yield from self._block(s.body, names, cpu, level, roles)
                     self.atomic -= 1
-                    self.performed = True
+                    self.performed, self.latest = True, s
                     if returned:
                         return returned
                 case p.Read() | p.Write() | p.Do():
                     if self.performed and not self.atomic:
                         yield
-                    self.performed = True
+                    self.performed, self.latest = True, s
                     self._perform(s, names, cpu, level, roles)
         return None
 
@@ -371,27 +464,30 @@ class Run:
         scope = Scope(self, cpu, level, locals=names)
         match s:
             case p.Read():
-                names[s.target] = self.memory[self._cell(s.variable, s.at, scope)]
+                names[s.target] = self.memory[self._cell(s.variable, s.at, s.place, scope)]
             case p.Write():
-                value = value_of(s.value, scope)
-                type_ = s.variable.type
-                if isinstance(type_, IntType) and not type_.low <= value <= type_.high:
-                    raise InputError(f"an assignment to {s.variable.name} leaves its range {type_}", place=s.place)
-                self.memory[self._cell(s.variable, s.at, scope)] = value
+                value = self._here(s.value, s.place, cpu, level, names)
+                cell = self._cell(s.variable, s.at, s.place, scope)
+                self._fits(s.variable.type, value, s.place, s.variable.name)
+                self.memory[cell] = value
             case p.Do():
                 self._operate(s, scope, names, roles)
 
-    def _cell(self, v: p.StateVar, at: Expr | None, scope: Scope) -> str:
-        if v.per_cpu:
-            return f"cpu{scope.cpu if at is None else value_of(at, scope)}.{v.name}"
-        if v.index is not None:
-            assert at is not None
-            return f"{v.name}[{v.index.show(value_of(at, scope))}]"
-        return v.name
+    def _cell(self, v: p.StateVar, at: Expr | None, place: Place, scope: Scope) -> str:
+        if at is None:
+            return f"cpu{scope.cpu}.{v.name}" if v.per_cpu else v.name
+        index = self._here(at, place, scope.cpu, scope.level, scope.locals)
+        there = range(self.model.cpus) if v.index is None else v.index.values()
+        if index not in there:
+            raise InputError(f"the index of {v.name} is outside of {there[0]}..{there[-1]}", place=place)
+        return f"cpu{index}.{v.name}" if v.index is None else f"{v.name}[{v.index.show(index)}]"
 
     def _operate(self, s: p.Do, scope: Scope, names: dict[str, int], roles: Mapping[str, None]) -> None:
         operation, cpu, level = s.operation, scope.cpu, scope.level
-        args = {f"arg.{name}": value_of(a, scope) for (name, _), a in zip(operation.operands, s.args, strict=True)}
+        args = {}
+        for (name, type_), a in zip(operation.operands, s.args, strict=True):
+            args[f"arg.{name}"] = operand = self._here(a, s.place, cpu, level, scope.locals)
+            self._fits(type_, operand, s.place, f"operand '{name}' of {operation.name}")
         if operation.uses is not None:
             args |= self._use(operation.uses, cpu, level, args)
         self._event("operation", operation.name, args, cpu, level, roles)
@@ -407,6 +503,8 @@ class Run:
         gone = self.tlb[cpu].intersection(e for c in promised for e in self._holding(c.parts, cpu, level, args)) if self.tlb[cpu] else set()
         result = None if operation.result is None else value_of(operation.result, here)
         new = {f"cpu{cpu}.{v.name}" if v.per_cpu else v.name: value_of(e, here) for v, e in operation.effects}
+        for v, _ in operation.effects:
+            self._fits(v.type, new[f"cpu{cpu}.{v.name}" if v.per_cpu else v.name], s.place, v.name)
         self.memory.update(new)
         self.tlb[cpu] -= gone
         for (_, owner, _), marked in self.marks.items():
@@ -437,6 +535,9 @@ class Run:
     def _holding(self, parts: Sequence[Expr], cpu: int, level: str, args: Values) -> Sequence[Entry]:
         """The entries for which all ``parts`` hold (with some entry2, if they name one), in the universe's order."""
         if any(self._mentions(part, "entry2") for part in parts):
+            if not any(self._mentions(part, "entry") for part in parts):
+                # Any entry is as good as any second one.
+                return [o for o in self.universe if all(value_of(part, Scope(self, cpu, level, None, args, entry2=o)) for part in parts)]
             return [e for e in self.universe if any(all(value_of(part, Scope(self, cpu, level, e, args, entry2=o)) for part in parts) for o in self.universe)]
         return [e for e in self.universe if all(value_of(part, Scope(self, cpu, level, e, args)) for part in parts)]
 
@@ -455,7 +556,15 @@ class Run:
                     break
             for monitor in self.monitors:
                 for clause, bad in monitor.invariants:
-                    self._judge(monitor.name, clause, bad, cpu, "task", {}, None)
+                    for level, copy in self.copies(bad):
+                        self._judge(monitor.name, clause, bad, cpu, level, copy, None)
+
+    def copies(self, e: Expr) -> Iterator[Copy]:
+        """For each copy that a CPU has of the ghosts in ``e``: the level, and what tells it apart besides."""
+        named = [self.ghosts[n] for n in variables(e) if n in self.ghosts]
+        for level in self.model.levels if any(g.frame for g in named) else ("task",):
+            for copy in range(self.model.cpus) if any(g.by_cpu for g in named) else (None,):
+                yield level, {} if copy is None else {"copy": copy}
 
     def _walks(self, cpu: int) -> Sequence[Entry]:
         """The entries that walks can make now."""
@@ -474,34 +583,46 @@ class Run:
                 if e.kind != kind or (e.name and e.name != name) or (e.within and e.within not in roles):
                     continue
                 named = dict(args) | {f"arg.{n}": a for n, a in zip(e.parameters, positional, strict=False)}
-                if rule.every_cpu:
-                    named["cpu.acting"] = cpu
-                for c in range(self.model.cpus) if rule.every_cpu else (cpu,):
+                asked = [x for _, x in (*rule.bad, *rule.updates)]
+                ghosts = [self.ghosts[n] for x in asked for n in variables(x) if n in self.ghosts] + [g for g, _ in rule.updates]
+                # (the CPU that the rule is about, what it knows of the one that acts or of the copy that is meant)
+                about: list[tuple[int, dict[str, int]]]
+                if level == "environment":
+                    if any(g.by_cpu or g.frame for g in ghosts):
+                        raise InputError(f"a rule of {monitor.name} for '{name}' asks for a CPU's or an activation's ghost, and the environment is neither")
+                    about = [(c, {"cpu.acting": NOBODY}) for c in range(self.model.cpus)]
+                elif rule.every_cpu:
+                    about = [(c, {"cpu.acting": cpu}) for c in range(self.model.cpus)]
+                elif any(g.by_cpu for g in ghosts):
+                    about = [(cpu, {"copy": c}) for c in range(self.model.cpus)]
+                else:
+                    about = [(cpu, {})]
+                mine = "task" if level == "init" else level
+                for c, more in about:
                     for clause, bad in rule.bad:
-                        self._judge(monitor.name, clause, bad, c, level, named, entry)
-                    self._update(rule.updates, c, level, named, entry)
-                    if not rule.every_cpu:
-                        # A rule about the acting CPU alone changes all the copies that this CPU has.
-                        shared = [(g, e) for g, e in rule.updates if g.by_cpu]
-                        for other in range(self.model.cpus) if shared else ():
-                            self._update(shared, c, level, {**named, "cpu.acting": other}, entry)
+                        self._judge(monitor.name, clause, bad, c, mine, {**named, **more}, entry)
+                changes = [change for c, more in about for change in self._changes(rule.updates, c, mine, {**named, **more}, entry)]
+                for _, key, value in changes:
+                    if isinstance(value, set):
+                        self.marks[key] = value
+                    else:
+                        self.numbers[key] = value
 
-    def _update(self, updates: Sequence[tuple[Ghost, Expr]], cpu: int, level: str, args: Values, entry: Entry | None) -> None:
+    def _changes(self, updates: Sequence[tuple[Ghost, Expr]], cpu: int, level: str, args: Values, entry: Entry | None) -> list[tuple[Ghost, tuple[str, int, str], int | set[Entry]]]:
+        """What a rule makes of its ghosts."""
         later: list[tuple[Ghost, tuple[str, int, str], int | set[Entry]]] = []
         for g, e in updates:
             key = _copy_of(g, cpu, level, args)
             if not g.per_entry:
-                later.append((g, key, value_of(e, Scope(self, cpu, level, entry, args))))
+                value = value_of(e, Scope(self, cpu, level, entry, args))
+                self._fits(g.type, value, self.latest.place if self.latest is not None else self.model.init.place, g.name.removeprefix("ghost."))
+                later.append((g, key, value))
                 continue
             marked = self.marks.setdefault(key, set())
             domain = [entry] if entry is not None else self.universe
             on = {x for x in domain if value_of(e, Scope(self, cpu, level, x, args)) != g.initial}
             later.append((g, key, (marked - set(domain)) | on))
-        for _, key, value in later:
-            if isinstance(value, set):
-                self.marks[key] = value
-            else:
-                self.numbers[key] = value
+        return later
 
     def _judge(self, name: str, clause: str, bad: Expr, cpu: int, level: str, args: Values, entry: Entry | None) -> None:
         if entry is None and self._about_entries(bad):
@@ -510,7 +631,7 @@ class Run:
             self.broken.append((name, clause, entry))
 
     def _about_entries(self, e: Expr) -> bool:
-        return self._mentions(e, "entry")
+        return self._mentions(e, "entry") or self._mentions(e, "entry2")
 
     def _mentions(self, e: Expr, what: str) -> bool:
         """Whether ``e`` names ``entry`` or ``entry2``, also by what the model says of meanings."""
@@ -521,9 +642,15 @@ class Run:
 
     def _heads(self, e: Expr) -> Iterator[str]:
         for name in variables(e):
-            head, _, rest = name.partition(".")
-            if head == "meaning":
+            head, dot, rest = name.partition(".")
+            if dot and head == "meaning":
                 # A property that does not apply to the model may ask for one that it lacks.
                 yield from self._heads(self.model.meanings.get(rest, TRUE))
             else:
                 yield "entry" if head == "ghost" and self.ghosts[name].per_entry else head
+
+
+def arrival(model: Model, interrupt: Interrupt) -> str:
+    """What a trace calls the delivery: interrupts whose handlers have one name are numbered."""
+    alike = [i for i in model.interrupts if i.handler.name == interrupt.handler.name]
+    return f"interrupt {interrupt.handler.name}" + (f" #{1 + alike.index(interrupt)}" if alike[1:] else "")

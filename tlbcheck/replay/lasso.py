@@ -5,23 +5,24 @@ By the procedures' own configurations, without caches: control does not depend o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tlbcheck.lang.expr import Expr
-from tlbcheck.lang.model import Model
+from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import ReplayError, Story, Told, compare
-from tlbcheck.replay.interpreter import Blocked, Scope, WrongChoice, value_of
+from tlbcheck.replay.interpreter import Blocked, Scope, WrongChoice, arrival, value_of
 from tlbcheck.replay.recheck import Machine, Move, after_move, moves, start_machine
 
 
-def replay_lasso(model: Model, story: Story, pending: Expr, loop: int) -> None:
+def replay_lasso(model: Model, properties: Sequence[Property], story: Story, pending: Expr, loop: int) -> None:
     """Run ``story`` and confirm that from step ``loop`` on ``pending`` holds for some CPU, for ever, in a fair run.
 
     Raises ``ReplayError``.
     """
     model = replace(model, cache=None)
     try:
-        machine = start_machine(model, story.case, story.start_choices)
+        machine = start_machine(model, properties, story.case, story.start_choices)
     except (Blocked, WrongChoice, KeyError) as error:
         raise ReplayError(f"the start is not possible: {error}") from None
     compare(machine, story.initial, "at the start")
@@ -37,14 +38,15 @@ def replay_lasso(model: Model, story: Story, pending: Expr, loop: int) -> None:
     if machine.key() != passed[once].key():
         raise ReplayError(f"after the last step the run is not where it was before step {loop + 1}")
     going_on = passed[once:]
-    if not any(all(value_of(pending, Scope(m, cpu, "task")) for m in going_on) for cpu in range(model.cpus)):
+    copies = list(machine.copies(pending))
+    if not any(all(value_of(pending, Scope(m, cpu, level, args=args)) for m in going_on) for cpu in range(model.cpus) for level, args in copies):
         raise ReplayError("what is said to hold for ever does not")
-    met = {_demand(move) for move in taken[once:]}
+    met = {_demand(model, move) for move in taken[once:]}
     for move in moves_of(model):
-        demand = _demand(move)
+        demand = _demand(model, move)
         if demand in met or not demand:
             continue
-        possible = [any(True for m in moves(machine) if _demand(m) == demand for _ in after_move(machine, m)) for machine in going_on]
+        possible = [any(True for m in moves(machine) if _demand(model, m) == demand for _ in after_move(machine, m)) for machine in going_on]
         if any(possible) if move[3] is not None else all(possible):
             raise ReplayError(f"the run is not fair: {demand} could go on and never does")
 
@@ -53,7 +55,7 @@ def _step(machine: Machine, told: Told, i: int) -> tuple[Move, Machine]:
     """The move that is told, and what it leads to."""
     for move in moves(machine):
         cpu, level, action, interrupt = move
-        arriving = f"interrupt {interrupt.handler.name}" if interrupt is not None else ""
+        arriving = arrival(machine.model, interrupt) if interrupt is not None else ""
         if (cpu, level or "environment") == (told.cpu, told.level) and (arriving or action or told.action) == told.action:
             for after in after_move(machine, move, told.choices):
                 if all(after.memory.get(n, v) == v for n, v in told.after.items()):
@@ -67,8 +69,8 @@ def moves_of(model: Model) -> list[Move]:
     return software + [(c, i.level, "", i) for c in range(model.cpus) for i in model.interrupts]
 
 
-def _demand(move: Move) -> str:
+def _demand(model: Model, move: Move) -> str:
     cpu, _, _, interrupt = move
     if cpu is None or (interrupt is not None and interrupt.flag is None):
         return ""
-    return f"CPU{cpu}" + (f"'s {interrupt.handler.name}" if interrupt is not None else "")
+    return f"CPU{cpu}" + (f"'s {arrival(model, interrupt)}" if interrupt is not None else "")

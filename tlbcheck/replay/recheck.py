@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr, conjuncts, variables
 from tlbcheck.lang.model import Interrupt, Model, Property
-from tlbcheck.lang.types import IntType
-from tlbcheck.replay.interpreter import Activity, Blocked, Entry, Faulted, Run, Scope, Values, WrongChoice, value_of
+from tlbcheck.replay.interpreter import Activity, Blocked, Entry, Faulted, OutsideTable, Run, Scope, Values, WrongChoice, value_of
 
 Tlbs = tuple[frozenset[Entry], ...]
 Inside = Callable[[Mapping[str, int], Tlbs], bool]
@@ -160,9 +159,9 @@ def _successors(before: Machine) -> Iterator[Machine]:
         yield from after_move(before, move)
 
 
-def start_machine(model: Model, case: Values, choices: Sequence[int]) -> Machine:
+def start_machine(model: Model, properties: Sequence[Property], case: Values, choices: Sequence[int]) -> Machine:
     """A run of ``model`` at its start, with nothing cached. Raises as ``Run.start`` does."""
-    machine = Machine(_Plan(model), (), case)
+    machine = Machine(_Plan(model), properties, case)
     machine.start(choices)
     return machine
 
@@ -175,11 +174,12 @@ class _Frame:
     """A procedure under way: ``blocks`` are statement lists, outer first, with the position in each.
 
     The position of a block around others is where it goes on: after a branch, at a loop again.
-    ``target`` takes the result, in the frame below.
+    ``target`` takes the result, in the frame below. A block is that of an ``AtomicBlock`` or a ``Require``,
+    or of nothing that matters at its end.
     """
 
     procedure: p.Procedure
-    blocks: list[tuple[Sequence[p.Statement], int, bool]]
+    blocks: list[tuple[Sequence[p.Statement], int, p.Statement | None]]
     names: dict[str, int]
     roles: Mapping[str, None]
     target: str | None
@@ -187,12 +187,12 @@ class _Frame:
     def copy(self) -> _Frame:
         return _Frame(self.procedure, self.blocks[:], dict(self.names), self.roles, self.target)
 
-    def enter(self, statements: Sequence[p.Statement], *, atomic: bool = False) -> None:
-        self.blocks.append((statements, 0, atomic))
+    def enter(self, statements: Sequence[p.Statement], of: p.Statement | None = None) -> None:
+        self.blocks.append((statements, 0, of))
 
     def advance(self) -> None:
-        statements, position, atomic = self.blocks[-1]
-        self.blocks[-1] = (statements, position + 1, atomic)
+        statements, position, of = self.blocks[-1]
+        self.blocks[-1] = (statements, position + 1, of)
 
 
 class _Stack:
@@ -200,16 +200,26 @@ class _Stack:
 
     def __init__(self, machine: Machine, cpu: int, level: str, frames: list[_Frame]) -> None:
         self.machine, self.cpu, self.level, self.frames = machine, cpu, level, frames
+        self.begun, self.stuck, self.waits = bool(frames), False, False
 
     def copy(self, machine: Machine) -> _Stack:
-        return _Stack(machine, self.cpu, self.level, [f.copy() for f in self.frames])
+        made = _Stack(machine, self.cpu, self.level, [f.copy() for f in self.frames])
+        made.begun, made.stuck = self.begun, self.stuck
+        return made
 
     def __iter__(self) -> _Stack:
         return self
 
     def __next__(self) -> None:
-        machine = self.machine
+        machine, self.waits = self.machine, False
+        if self.stuck:
+            raise Blocked("it waits for ever")
+        if not self.begun:
+            self.begun = True
+            self._enter(self.frames[-1], ())
         for _ in range(_LOCAL_LIMIT):
+            if self.waits:
+                return
             if not self.frames:
                 raise StopIteration
             frame = self.frames[-1]
@@ -221,26 +231,49 @@ class _Stack:
                 self._leave(frame)
                 continue
             s = statements[position]
-            if machine.performed and not machine.atomic and isinstance(s, _STOPS):
+            if machine.performed and not machine.atomic and (isinstance(s, _STOPS) or (isinstance(s, p.Call) and machine.judged_apart(s, self.level))):
                 return
             self._execute(s, frame)
         raise InputError("a loop without a step", place=self.frames[-1].procedure.place, hint="every way round a loop needs an operation or an access to shared state")
 
-    def call(self, procedure: p.Procedure, args: Sequence[int], target: str | None, *, event: bool = True) -> None:
+    def begin(self, procedure: p.Procedure) -> None:
+        """The procedure that nobody calls: it is entered with the first step."""
+        self._push(procedure, (), None)
+
+    def call(self, procedure: p.Procedure, args: Sequence[int], target: str | None) -> None:
+        self._push(procedure, args, target)
+        self._enter(self.frames[-1], args)
+
+    def _push(self, procedure: p.Procedure, args: Sequence[int], target: str | None) -> None:
         roles = self.frames[-1].roles if self.frames else {}
         if procedure.role:
             roles = {**roles, procedure.role: None}
         names = {q.name: a for q, a in zip(procedure.parameters, args, strict=True)}
-        self.frames.append(_Frame(procedure, [(procedure.body, 0, False)], names, roles, target))
-        if procedure.role and event:
-            self.machine._event("enter", procedure.role, {f"arg.{n}": a for n, a in names.items()}, self.cpu, self.level, roles, args)
+        self.frames.append(_Frame(procedure, [(procedure.body, 0, None)], names, roles, target))
+
+    def _enter(self, frame: _Frame, args: Sequence[int]) -> None:
+        if frame.procedure.role:
+            self.machine._event("enter", frame.procedure.role, {f"arg.{n}": a for n, a in frame.names.items()}, self.cpu, self.level, frame.roles, args)
 
     def _leave(self, frame: _Frame) -> None:
         """The end of a statement list."""
-        _, _, atomic = frame.blocks.pop()
-        if atomic:
+        _, _, of = frame.blocks.pop()
+        if isinstance(of, p.AtomicBlock):
             self.machine.atomic -= 1
-            self.machine.performed = True
+            self.machine.performed, self.machine.latest = True, of
+        elif isinstance(of, p.Require):
+            self._required(of, frame)
+
+    def _required(self, s: p.Require, frame: _Frame) -> None:
+        """The condition of a ``require`` is there: go on, or wait (REQ-2)."""
+        machine = self.machine
+        if self._value(s.condition, frame, s.place):
+            frame.advance()
+            return
+        accesses = machine.stops(s)
+        if machine.atomic or not machine.performed or (isinstance(machine.latest, p.Read) and accesses == [machine.latest]):
+            raise Blocked(f"{s.place}: a requirement does not hold")
+        self.waits, self.stuck = True, not accesses
 
     def _finish(self, value: int | None) -> None:
         """The end of a procedure, with what it returns."""
@@ -249,26 +282,30 @@ class _Stack:
             self.machine._event("leave", frame.procedure.role, {}, self.cpu, self.level, frame.roles)
         if value is None and frame.procedure.result is not None:
             raise InputError(f"{frame.procedure.name} can end without returning a value", place=frame.procedure.place, hint="return a value on every path")
+        if value is not None:
+            self.machine._fits(frame.procedure.result, value, frame.procedure.place, f"the result of {frame.procedure.name}()")
         if value is not None and frame.target is not None:
             self.frames[-1].names[frame.target] = value
 
-    def _value(self, e: Expr, frame: _Frame) -> int:
-        return self.machine.local_value(e, frame.names, self.cpu)
+    def _value(self, e: Expr, frame: _Frame, place: Place) -> int:
+        try:
+            return self.machine.local_value(e, frame.names, self.cpu)
+        except OutsideTable:
+            raise InputError("the index of a table is outside of it", place=place) from None
 
     def _execute(self, s: p.Statement, frame: _Frame) -> None:
         machine = self.machine
         match s:
             case p.Assign():
-                value = self._value(s.value, frame)
-                if isinstance(s.type, IntType) and not s.type.low <= value <= s.type.high:
-                    raise InputError(f"an assignment to {s.target} leaves its range {s.type.low}..{s.type.high}", place=s.place)
+                value = self._value(s.value, frame, s.place)
+                machine._fits(s.type, value, s.place, s.target)
                 frame.names[s.target] = value
             case p.If():
                 frame.advance()
-                frame.enter(s.then if self._value(s.condition, frame) else s.orelse)
+                frame.enter(s.then if self._value(s.condition, frame, s.place) else s.orelse)
                 return
             case p.While():
-                if self._value(s.condition, frame):
+                if self._value(s.condition, frame, s.place):
                     frame.enter(s.body)
                     return
             case p.ForCpus():
@@ -276,32 +313,43 @@ class _Stack:
                 frame.enter(s.unrolled(machine.model.cpus))
                 return
             case p.Call():
+                apart = not machine.atomic and machine.judged_apart(s, self.level)
+                args = [self._value(a, frame, s.place) for a in s.args]
+                for q in machine.model.resolution(s.procedure):
+                    for parameter, a in zip(q.parameters, args, strict=True):
+                        machine._fits(parameter.type, a, s.place, f"parameter '{parameter.name}' of {q.name}()")
+                if not machine._owed(s, args, self.cpu, self.level, frame.roles):
+                    if machine.atomic or not machine.performed:
+                        raise Blocked(f"{s.place}: no call keeps to what is required")
+                    self.waits = self.stuck = True
+                    return
                 frame.advance()
-                args = [self._value(a, frame) for a in s.args]
-                machine._owed(s, args, self.cpu, self.level, frame.roles)
+                machine.performed |= apart
                 self.call(machine.model.resolve(s.procedure), args, s.target)
                 return
             case p.Return():
-                returned = None if s.value is None else self._value(s.value, frame)
+                returned = None if s.value is None else self._value(s.value, frame, s.place)
                 while frame.blocks:
                     self._leave(frame)
                 self._finish(returned)
                 return
             case p.Assert():
-                if not self._value(s.condition, frame):
+                if not self._value(s.condition, frame, s.place):
                     machine._event("assert", s.text, {}, self.cpu, self.level, frame.roles)
             case p.Require():
-                if not self._value(s.condition, frame):
-                    raise Blocked(f"{s.place}: a requirement does not hold")
+                if machine.stops(s):
+                    machine.latest = None
+                frame.enter(s.before, s)
+                return
             case p.Choose():
                 frame.names[s.target] = machine._next_choice(s.domain)
             case p.AtomicBlock():
                 frame.advance()
-                frame.enter(s.body, atomic=True)
+                frame.enter(s.body, s)
                 machine.atomic += 1
                 return
             case p.Read() | p.Write() | p.Do():
-                machine.performed = True
+                machine.performed, machine.latest = True, s
                 machine._perform(s, frame.names, self.cpu, self.level, frame.roles)
             case _:
                 raise AssertionError(s)
@@ -309,7 +357,9 @@ class _Stack:
 
     def key(self) -> Key:
         """Where each frame is, and the locals that it may still read."""
-        made: list[object] = []
+        made: list[object] = [self.begun, self.stuck]
+        if self.stuck:
+            return tuple(made)
         plan = self.machine.plan
         above: _Frame | None = None
         for frame in reversed(self.frames):
@@ -333,6 +383,8 @@ class _Plan:
         self._leaves: dict[Expr, tuple[str, ...]] = {}
         self.values: dict[Expr, dict[tuple[int, ...], int]] = {}
         self.parts: dict[tuple[Expr, ...], _Parts] = {}
+        self.apart: dict[tuple[p.Call, str], bool] = {}
+        self.stops: dict[p.Require, list[p.Statement]] = {}
 
     def leaves(self, e: Expr) -> tuple[str, ...]:
         """The variables that an expression reads, also by what the model says of meanings and settings."""
@@ -352,7 +404,9 @@ class _Plan:
         found = self._readable.get(where)
         if found is None:
             live: Names = frozenset()
-            for statements, position, _ in frame.blocks:
+            for statements, position, of in frame.blocks:
+                if isinstance(of, p.Require):
+                    live |= self._reads(of.condition)
                 live = self.live(statements[position:], live)
             found = self._readable[where] = tuple(sorted(live))
         return found
@@ -381,8 +435,11 @@ class _Plan:
                 return after - written | self._reads(*s.args)
             case p.Return():
                 return self._reads(s.value)
-            case p.Assert() | p.Require():
+            case p.Assert():
                 return after | self._reads(s.condition)
+            case p.Require():
+                once = self.live(s.before, after | self._reads(s.condition))
+                return once | self.live(s.before, once | after | self._reads(s.condition))
             case p.Choose():
                 return after - {s.target}
             case p.AtomicBlock():
@@ -426,6 +483,7 @@ class Machine(Run):
         made.tlb = [set(entries) for entries in self.tlb]
         made.marks = {key: set(marked) for key, marked in self.marks.items()}
         made.numbers = dict(self.numbers)
+        made.flags = dict(self.flags)
         made.active = {where: activity.copy(made) if isinstance(activity, _Stack) else None for where, activity in self.active.items()}
         return made
 
@@ -434,7 +492,7 @@ class Machine(Run):
         stacks = tuple((where, activity.key()) for where, activity in sorted(self.active.items()) if isinstance(activity, _Stack))
         marks = frozenset((key, frozenset(marked)) for key, marked in self.marks.items() if marked)
         numbers = frozenset((key, value) for key, value in self.numbers.items() if value != self.ghosts[key[0]].initial)
-        return (stacks, frozenset(self.memory.items()), tuple(map(frozenset, self.tlb)), marks, numbers)
+        return (stacks, self.halted, frozenset(self.flags.items()), frozenset(self.memory.items()), tuple(map(frozenset, self.tlb)), marks, numbers)
 
     # -- what differs from the interpreter
 
@@ -446,8 +504,22 @@ class Machine(Run):
 
     def _activity(self, procedure: p.Procedure, cpu: int, level: str) -> Activity:
         stack = _Stack(self, cpu, level, [])
-        stack.call(self.model.resolve(procedure), (), None, event=level != "task")
+        stack.begin(self.model.resolve(procedure))
         return stack
+
+    def judged_apart(self, s: p.Call, level: str) -> bool:
+        """The same as ``_judged_apart``, found once."""
+        found = self.plan.apart.get((s, level))
+        if found is None:
+            found = self.plan.apart[s, level] = self._judged_apart(s, level)
+        return found
+
+    def stops(self, s: p.Require) -> list[p.Statement]:
+        """Where the condition of a ``require`` stops, found once."""
+        found = self.plan.stops.get(s)
+        if found is None:
+            found = self.plan.stops[s] = self._stops(s.before)
+        return found
 
     def _deliver(self, cpu: int, action: str) -> None:
         assert self.arriving is not None

@@ -91,7 +91,7 @@ def _again(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> N
         return
     from tlbcheck.replay.lasso import replay_lasso
 
-    replay_lasso(model, told, dict(q.liveness)[v["clause"]], int(v["loop"]))
+    replay_lasso(model, [q], told, dict(q.liveness)[v["clause"]], int(v["loop"]))
 
 
 def _results(document: Mapping[str, Any]) -> list[PropertyResult]:

@@ -299,7 +299,7 @@ class Teller:
             return []
         last = trace.steps[-1].step
         read = {n for e in (last.guard, *(b.when for b in last.bads if (b.property, b.clause) == (v.property, v.clause))) for n in variables(e)}
-        return [n for n in trace.initial.control if n in read and is_shared(n, self.system) and not n.startswith("case.") and n != "halted"]
+        return [n for n in trace.initial.control if n in read and is_shared(n, self.system) and not n.startswith("case.")]
 
     def describe(self, tracked: Mapping[str, int]) -> str:
         if self.system.cache is None or not tracked:
@@ -344,7 +344,7 @@ class Teller:
         """What an indivisible step of the model changed, which its words do not tell: `` (NAME := VALUE, ...)``; or that it changed nothing, where it may."""
         if s.step.action != "atomic" and s.step.cpu is not None:
             return ""
-        names = [n for n, new in s.after.control.items() if new != before.control[n] and is_shared(n, self.system) and n != "halted" and n.rpartition(".")[2] != "if"]
+        names = [n for n, new in s.after.control.items() if new != before.control[n] and is_shared(n, self.system) and n.rpartition(".")[2] != "if"]
         own = f"cpu{s.step.cpu}."
         told = ", ".join(f"{n.removeprefix(own)} := {yes_no(self.value(n, s.after.control[n]))}" for n in names)
         changes = any(new != before.control[n] for n, new in s.after.control.items() if is_shared(n, self.system))

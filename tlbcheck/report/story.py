@@ -74,7 +74,7 @@ def _start(v: Mapping[str, Any]) -> list[str]:
 
 def start_values(v: Mapping[str, Any]) -> dict[str, str]:
     """The variables at the start that a reader needs, as people write their values."""
-    return {n: yes_no(x) for n, x in v["initial"]["shown"].items() if not n.startswith("case.") and not n.endswith("cr0") and n != "halted"}
+    return {n: yes_no(x) for n, x in v["initial"]["shown"].items() if not n.startswith("case.") and not n.endswith("cr0")}
 
 
 def _who(s: Mapping[str, Any]) -> str:

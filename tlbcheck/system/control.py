@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from tlbcheck.errors import Place
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import Expr
-from tlbcheck.lang.model import Event
+from tlbcheck.lang.expr import TRUE, Expr
+from tlbcheck.lang.model import Event, Interrupt
+from tlbcheck.lang.types import Type
 from tlbcheck.system.transition_system import Bad, Check, Parameter
 
 
@@ -25,9 +26,13 @@ class Frame:
     parent: Frame | None
     target: str | None
     shared: Shared | None = None
+    around: tuple[str, ...] = ()
+    """The roles, of those that rules ask for, under which a shared procedure was called."""
+    interrupt: Interrupt | None = None
+    """Of a handler, where it matters: whose it is."""
 
     def roles(self) -> tuple[str, ...]:
-        above = self.parent.roles() if self.parent else ()
+        above = self.parent.roles() if self.parent else self.around
         return (*above, self.procedure.role) if self.procedure.role else above
 
 
@@ -36,6 +41,7 @@ class Shared:
     """A procedure called from several places, compiled once: a local remembers where to return."""
 
     path: str
+    result: Type | None
     sites: list[Site] = field(default_factory=list)
     returns: list[tuple[Path, Expr | None]] = field(default_factory=list)
 
@@ -55,15 +61,20 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """The rest of a statement list; ``kind`` says what happens at its end."""
+    """The rest of a statement list; ``kind`` says what happens at its end.
+
+    ``stuck`` is where an activation waits for ever (REQ-2).
+    """
 
     statements: Sequence[p.Statement]
     position: int
     frame: Frame
-    kind: str  # "block", "body" of a procedure, "atomic"
+    kind: str  # "block", "body" of a procedure, "atomic", "require", "stuck"
     below: Position | None
 
     def key(self) -> tuple[object, ...]:
+        if self.kind == "stuck":
+            return (self.kind,)
         mine = (id(self.statements), self.position, self.frame.path)
         return mine if self.below is None else (*mine, *self.below.key())
 
@@ -84,7 +95,6 @@ class Path:
     parameters: list[Parameter] = field(default_factory=list)
     bads: list[Bad] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
     performed: bool = False
     atomic: int = 0
     """How many indivisible blocks it is in."""
@@ -101,6 +111,16 @@ class Path:
     fair: str | None = None
     delivers: bool = False
     used: tuple[Expr, ...] = ()
+    under: Expr = TRUE
+    """What the branches of a computation that is under way ask for."""
+    awaited: bool = False
+    """It made the one access that a ``require`` waits at."""
+    waits: bool = False
+    """It ends where a ``require`` begins again."""
+    error: Check | None = None
+    """The run is one of a model that is wrong, and ends here."""
+    ended: Frame | None = None
+    """The procedure of the activation, once that is over."""
 
     def leave_atomic(self) -> None:
         self.atomic -= 1
@@ -115,7 +135,6 @@ class Path:
             parameters=list(self.parameters),
             bads=list(self.bads),
             events=list(self.events),
-            checks=list(self.checks),
             operands=dict(self.operands),
             entered=dict(self.entered),
             returned=dict(self.returned),

@@ -34,28 +34,37 @@ class Bits:
 
 
 def width(type_: Type) -> int:
-    """Bits that a value of ``type_`` takes."""
+    """Bits that a value of ``type_`` takes; a bounded integer that can be negative is one in two's complement."""
     match type_:
         case BoolType():
             return 1
         case EnumType():
             return max(1, (len(type_.members) - 1).bit_length())
         case IntType():
-            return max(1, type_.high.bit_length())
+            return max(1, type_.high.bit_length()) if type_.low >= 0 else computed_in(type_)
         case WordType():
             return type_.width
 
 
 def computed_in(type_: Type) -> int:
-    """Bits that an expression of ``type_`` is computed in: sums of two bounded integers belong to neither's range."""
-    return 32 if isinstance(type_, IntType) else width(type_)
+    """Bits that an expression of ``type_`` is computed in: a bounded integer with its sign, so that nothing wraps (NUM-1)."""
+    return max(type_.high.bit_length(), (~type_.low).bit_length() if type_.low < 0 else 0) + 1 if isinstance(type_, IntType) else width(type_)
+
+
+def _extended(bits: Bits, have: int, want: int, type_: Type) -> Bits:
+    """The same value in more bits: with its sign, if it has one."""
+    above = ((1 << want) - 1) & ~((1 << have) - 1)
+    if isinstance(type_, IntType):
+        return Bits(bits.ones | above * (bits.ones >> have - 1 & 1), bits.zeros | above * (bits.zeros >> have - 1 & 1))
+    return Bits(bits.ones, bits.zeros | above)
 
 
 def _fitted(bits: Bits, e: Expr, size: int) -> Bits:
     """What a variable of ``size`` bits takes over of a value."""
     full = (1 << size) - 1
-    known = computed_in(e.type) if e.type is not None else size
-    return Bits(bits.ones & full, bits.zeros & full | full & ~((1 << known) - 1))
+    if e.type is not None and (have := computed_in(e.type)) < size:
+        bits = _extended(bits, have, size, e.type)
+    return Bits(bits.ones & full, bits.zeros & full)
 
 
 def _exactly(value: int, size: int) -> Bits:
@@ -128,10 +137,15 @@ class KnownBits:
             return _exactly(e.value, size)
         if e.op == "var":
             found = scope.get(e.value) or self.values[e.value]
-            return Bits(found.ones, found.zeros | full & ~((1 << width(e.type)) - 1)) if isinstance(e.type, IntType) else found
+            if not isinstance(e.type, IntType):
+                return found
+            # What is never negative is kept without a sign.
+            return Bits(found.ones, found.zeros | 1 << size - 1) if e.type.low >= 0 else found
         if e.op == "table":
             return _of(e.value, size)
         args = [memo[a] for a in e.args]
+        if isinstance(e.type, IntType):
+            args = [_fitted(x, a, size) if isinstance(a.type, IntType) else x for x, a in zip(args, e.args, strict=True)]
         match e.op:
             case "ite":
                 if args[0].constant is not None:

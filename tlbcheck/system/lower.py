@@ -15,10 +15,12 @@ from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, not_, substitute, var, variables
 from tlbcheck.lang.model import Interrupt, Model, Property
 from tlbcheck.lang.types import BOOL, IntType, Type
+from tlbcheck.system.confirm import confirm
 from tlbcheck.system.control import Activation, Draft, Frame, Path, Position, Shared
-from tlbcheck.system.execution import HALTED, Execution
+from tlbcheck.system.execution import CHOICE, HALTED, Execution
 from tlbcheck.system.slots import of_entry
-from tlbcheck.system.transition_system import Bad, Check, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
+from tlbcheck.system.start import Start
+from tlbcheck.system.transition_system import Bad, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
 
 Live = dict[int, dict[str, set[frozenset[tuple[str, int]]]]]
 """For each location the locals that are read after it, each with the callers (of shared procedures) for which it is."""
@@ -38,9 +40,15 @@ class _Lowering(Execution):
         while done < len(activation.waiting):
             here = activation.waiting[done]
             done += 1
+            if here.kind == "stuck":
+                continue
             source = activation.numbers[here.key()]
             run = Path(cpu, level, here, source=source)
+            if source == 1 and level == "task" and here.frame.procedure.role:
+                self.enter(run, here.frame)
             for ended, where in self.execute(run):
+                if where is not None and activation.location(where) == source and is_idle(ended):
+                    continue
                 if not ended.performed:
                     place = here.statements[here.position].place if here.position < len(here.statements) else here.frame.procedure.place
                     raise InputError(f"{activation.name} can end without a step", place=place, hint="add an operation")
@@ -48,17 +56,33 @@ class _Lowering(Execution):
                 activation.drafts.append(Draft(ended, ended.source, activation.location(where)))
 
     def close(self, run: Path, where: Position | None, level: str) -> None:
-        """The end of an interrupt handler: IRET restores IF, which was set (delivery needs it)."""
-        if where is None and level != "task" and not run.exception:
-            for interrupt in self.model.interrupts:
-                if interrupt.level == level and interrupt.flag is not None:
-                    run.store[self.variable(interrupt.flag, run.cpu)] = TRUE
+        """The end of an interrupt handler: IRET restores the flag of the interrupt, which was set (INT-5)."""
+        if where is None and level != "task" and not run.exception and run.error is None:
+            assert run.ended is not None
+            interrupt = run.ended.interrupt
+            if interrupt is not None and interrupt.flag is not None:
+                run.store[self.variable(interrupt.flag, run.cpu)] = TRUE
 
-    def start(self, cpu: int, level: str, procedure: p.Procedure) -> Position:
+    def enter(self, run: Path, frame: Frame) -> None:
+        """A procedure that nobody calls begins (CALL-5)."""
+        run.frame = frame
+        self.roles.add(frame.procedure.role)
+        self.raise_event(run, "enter", frame.procedure.role, {}, frame.roles())
+
+    def start(self, cpu: int, level: str, procedure: p.Procedure, interrupt: Interrupt | None = None) -> Position:
         procedure = self.model.resolve(procedure)
-        frame = Frame(procedure, f"cpu{cpu}.{level}:{procedure.name}", None, None, None)
+        path = f"cpu{cpu}.{level}:{procedure.name}"
+        if interrupt is not None:
+            # Whose handler it is has to be known at its return where flags differ.
+            same = [i for i in self.model.interrupts if i.level == level and self.model.resolve(i.handler) is procedure]
+            flags = list(dict.fromkeys(i.flag for i in same))
+            path += f"%{flags.index(interrupt.flag)}" if len(flags) > 1 else ""
+        frame = Frame(procedure, path, None, None, None, interrupt=interrupt)
         if procedure.role:
             self.roles.add(procedure.role)
+            if level == "task":
+                # It is entered once, whatever loop it begins with.
+                return Position((), 0, frame, "block", Position(procedure.body, 0, frame, "body", None))
         here = Position(procedure.body, 0, frame, "body", None)
         # An endless loop is entered without a step: waiting before it is waiting at its first statement.
         while here.position < len(here.statements) and isinstance(s := here.statements[here.position], p.While) and s.condition is TRUE:
@@ -68,21 +92,26 @@ class _Lowering(Execution):
     def deliver(self, cpu: int, interrupt: Interrupt) -> None:
         level = interrupt.level
         activation = self.activation(cpu, level)
-        run = Path(cpu, level, self.start(cpu, level, interrupt.handler), performed=True)
+        run = Path(cpu, level, self.start(cpu, level, interrupt.handler, interrupt), performed=True)
         run.guard.append(self.resolve(interrupt.when, cpu, level))
         if interrupt.flag is not None:
             flag = self.variable(interrupt.flag, cpu)
             run.guard.append(var(flag, BOOL))
             run.store[flag] = FALSE
-        run.fair, run.delivers = (f"cpu{cpu} {interrupt.handler.name}" if interrupt.flag is not None else ""), True
-        run.action, run.text = f"interrupt {interrupt.handler.name}", f"interrupt: {interrupt.handler.name} starts"
+        run.fair, run.delivers = (f"cpu{cpu} {self.delivery(interrupt)}" if interrupt.flag is not None else ""), True
+        run.action, run.text = self.delivery(interrupt), f"interrupt: {interrupt.handler.name} starts"
         assert run.here is not None
         run.frame = run.here.frame
         if run.frame.procedure.role:
-            self.raise_event(run, "enter", run.frame.procedure.role, {}, run.frame.roles())
+            self.enter(run, run.frame)
         for ended, where in self.execute(run):
             self.close(ended, where, level)
             activation.drafts.append(Draft(ended, ended.source, activation.location(where)))
+
+    def delivery(self, interrupt: Interrupt) -> str:
+        """What the step is called: interrupts with one handler are told apart by number (INT-6)."""
+        named = [i for i in self.model.interrupts if i.handler.name == interrupt.handler.name]
+        return f"interrupt {interrupt.handler.name}" + (f" #{named.index(interrupt) + 1}" if len(named) > 1 else "")
 
     def live_locals(self, activation: Activation) -> Live:
         """The locals that something after each location still reads.
@@ -99,7 +128,7 @@ class _Lowering(Execution):
         for d in activation.drafts:
             r = d.run
             reads: dict[str, Expr] = {}
-            for e in (*r.guard, *r.store.values(), *(b.when for b in r.bads), *r.operands.values(), *(c.holds for c in r.checks)):
+            for e in (*r.guard, *(() if r.error is not None else (*r.store.values(), *(b.when for b in r.bads), *r.operands.values()))):
                 variables(e, reads)
             passed = {name: own(variables(e)) for name, e in r.locals.items()}
             here = frozenset(r.returned.items())
@@ -113,7 +142,7 @@ class _Lowering(Execution):
             for d, needed, passed, here in reversed(used):
                 mine = live.setdefault(d.source, {})
                 wanted = {n: set(callers) for n, callers in needed.items()}
-                for name, callers in () if d.run.exception else live.get(d.target, {}).items():
+                for name, callers in () if d.run.exception or d.run.error else live.get(d.target, {}).items():
                     before = {c | here for c in map(d.run.callers_before, callers) if c is not None}
                     for n in passed.get(name, {name}) if before else ():
                         wanted.setdefault(n, set()).update(before)
@@ -127,6 +156,7 @@ class _Lowering(Execution):
 
     def run(self) -> TransitionSystem:
         model = self.model
+        confirm(model, self.properties)
         self.types[HALTED] = BOOL
         self.declare()
         self.refuse_uncalled()
@@ -160,7 +190,7 @@ class _Lowering(Execution):
                 steps.append(self.finish_step(len(steps), d, activation, live, suspended))
         for action in model.actions:
             for run in self.atomically(action, None, "environment"):
-                steps.append(self.make_step(len(steps), run, {}, run.guard))
+                steps.append(self.make_step(len(steps), run, {}, [not_(var(HALTED, BOOL)), *run.guard]))
         return self.system(steps)
 
     def refuse_uncalled(self) -> None:
@@ -177,6 +207,8 @@ class _Lowering(Execution):
 
     def finish_step(self, index: int, d: Draft, activation: Activation, live: Live, suspended: list[Expr]) -> Step:
         r = d.run
+        if r.error is not None:
+            return self.make_step(index, r, {}, [self.at(activation, d.source), *suspended, not_(var(HALTED, BOOL)), *r.guard])
         before, after = set(live.get(d.source, ())), set()
         if not r.exception:  # after a fault nothing runs any more
             after = {name for name, callers in live.get(d.target, {}).items() if any(r.callers_before(c) is not None for c in callers)}
@@ -195,13 +227,17 @@ class _Lowering(Execution):
 
     def make_step(self, index: int, r: Path, local_updates: dict[str, Expr], guard: list[Expr]) -> Step:
         entry_names = {v.name for v in self.entry_variables()}
-        store = {n: e for n, e in r.store.items() if not (e.op == "var" and e.value == n)}
+        store = {n: e for n, e in r.store.items() if not (e.op == "var" and e.value == n)} if r.error is None else {}
         condition = and_(*guard)
         parameters = list(r.parameters)
+        domains = {q.name: q.domain for q in parameters}
         fixed: dict[str, Expr] = {}
         for part in conjuncts(condition):
-            if part.op == "eq" and part.args[0].op == "var" and part.args[1].op == "const" and part.args[0].value.startswith("choice"):
-                fixed[part.args[0].value] = part.args[1]
+            if part.op == "eq" and part.args[0].op == "var" and part.args[1].op == "const" and part.args[0].value in domains:
+                if part.args[1].value in domains[part.args[0].value]:
+                    fixed[part.args[0].value] = part.args[1]
+                else:
+                    condition = FALSE  # nothing outside of its domain is chosen (NUM-4)
         memo: dict[Expr, Expr] = {}
 
         def fix(e: Expr) -> Expr:
@@ -234,11 +270,11 @@ class _Lowering(Execution):
             guard=fix(condition),
             updates=control,
             entry_updates=entries,
-            bads=tuple(replace(b, when=fix(b.when)) for b in r.bads if b.when is not FALSE and b.property != getattr(self.model.case, "name", None)),
-            events=tuple(r.events),
+            bads=tuple(replace(b, when=fix(b.when)) for b in r.bads if b.when is not FALSE and b.property != getattr(self.model.case, "name", None)) if r.error is None else (),
+            events=tuple(r.events) if r.error is None else (),
             operands={n: fix(e) for n, e in r.operands.items()},
             choices=tuple((q.label or q.name, q.type, fix(var(q.name, q.type))) for q in parameters),
-            checks=tuple(Check(fix(c.holds), c.place, c.message) for c in r.checks),
+            checks=(r.error,) if r.error is not None else (),
             roles=frames[0].roles() if frames else (),
             exception=r.exception,
             returns=returns,
@@ -252,11 +288,15 @@ class _Lowering(Execution):
         procedure = self.model.resolve(procedure)
         frame = Frame(procedure, f"{level}:{procedure.name}", None, None, None)
         run = Path(cpu, level, Position(procedure.body, 0, frame, "body", None), atomic=1)
+        if level == "init":  # nothing is cached during it, and nothing marked (CACHE-2)
+            run.store |= {v.name: const(v.initial, v.type) for v in self.entry_variables()}
         run.action, run.text, run.frame = procedure.name, procedure.doc.split("\n")[0] or procedure.name, frame
         for q in procedure.parameters:
-            name = f"choice{len(run.parameters)}"
+            name = f"{CHOICE}{len(run.parameters)}"
             run.parameters.append(Parameter(name, q.type, q.type.values(), q.name))
-            self.assign(run, frame, q.name, var(name, q.type))
+            self.assign(run, frame, q.name, var(name, q.type), q.type)
+        if procedure.role:
+            self.enter(run, frame)
         made = []
         for ended, where in self.execute(run):
             assert where is None
@@ -289,8 +329,8 @@ class _Lowering(Execution):
 
     def system(self, steps: list[Step]) -> TransitionSystem:
         model, cache = self.model, self.model.cache
-        initial_runs = self.atomically(model.init, 0, "init")
-        initial = tuple(self.make_step(i, r, {}, r.guard) for i, r in enumerate(initial_runs))
+        starts = self.atomically(model.init, 0, "init")
+        initial = tuple(self.make_step(i, r, {}, r.guard) for i, r in enumerate(starts))
         fills = self.fills()
         missing = {q.name: [n for n in q.needs if n not in self.roles] for q in self.properties}
         not_applicable = {name: f"the model has no procedure of role {', '.join(lacking)}" for name, lacking in missing.items() if lacking}
@@ -302,20 +342,23 @@ class _Lowering(Execution):
                 not_applicable[q.name] = "the model calls no procedure that has a precondition"
             elif q.name not in not_applicable and any("." not in n for n in lacking):
                 not_applicable[q.name] = f"the model has no {', '.join(n for n in lacking if '.' not in n)}"
-        invariants = []
-        for q in self.properties:
-            if q.name in not_applicable:
-                continue
-            for clause, bad in q.invariants:
-                invariants += [Bad(q.name, clause, self.resolve(bad, cpu, "task")) for cpu in range(model.cpus)]
-        liveness = [Bad(q.name, clause, self.resolve(e, cpu, "task")) for q in self.properties if q.name not in not_applicable for clause, e in q.liveness for cpu in range(model.cpus)]
+        judged = [q for q in self.properties if q.name not in not_applicable]
+        invariants = [Bad(q.name, clause, e) for q in judged for clause, bad in q.invariants for e in self.everywhere(bad)]
+        liveness = [Bad(q.name, clause, e) for q in judged for clause, pending in q.liveness for e in self.everywhere(pending)]
         steps = [replace(s, bads=tuple(b for b in s.bads if b.property not in not_applicable)) for s in steps]
         entry_variables = self.entry_variables()
+        start = Start(initial, {n: self.initials.get(n, 0) for n in self.types}, {q.name for q in judged}, entry_variables, model)
+        initial, entry_marked = start.steps, start.marked()
+        invariants += start.invariants
+        steps += [replace(s, index=len(steps) + i) for i, s in enumerate(start.errors)]
+        self.types |= dict.fromkeys(start.flags, BOOL)
         fields = tuple(Variable(f"entry.{n}", t, 0, d) for n, t, d in cache.fields) if cache else ()
         reads: dict[str, Expr] = {}
         for s in (*steps, *initial):
             for e in (s.guard, *s.updates.values(), *s.entry_updates.values(), *(b.when for b in s.bads), *s.operands.values()):
                 variables(e, reads)
+        for e in entry_marked.values():
+            variables(e, reads)
         for f in fills:
             variables(f.when, reads)
         for b in (*invariants, *liveness):
@@ -341,7 +384,7 @@ class _Lowering(Execution):
         cases = {f"case.{c.name}": c for c in model.cases}
         control = []
         for name in sorted(names, key=_natural):
-            if name.startswith("choice"):
+            if name.startswith(CHOICE):
                 continue
             if name in cases:
                 control.append(Variable(name, cases[name].type, 0, cases[name].domain))
@@ -350,8 +393,7 @@ class _Lowering(Execution):
             else:
                 type_ = self.types.get(name) or reads[name].type
                 assert type_ is not None, name
-                low = type_.low if isinstance(type_, IntType) else 0
-                control.append(Variable(name, type_, self.initials.get(name, low if low > 0 else 0)))
+                control.append(Variable(name, type_, self.initials.get(name, type_.nearest_to_zero if isinstance(type_, IntType) else 0)))
         _check_entry_independence(steps, fills, {v.name for v in entry_variables})
         return TransitionSystem(
             model=model,
@@ -362,6 +404,7 @@ class _Lowering(Execution):
             entry_variables=tuple(entry_variables),
             initial=initial,
             entry_initial=entry_initial,
+            entry_marked=entry_marked,
             steps=tuple(steps),
             fills=fills,
             invariants=tuple(invariants),
@@ -374,6 +417,11 @@ class _Lowering(Execution):
             opened=dict(self.opened),
             meeting=any(s.used for s in steps) or any(of_entry(n, 2) for n in reads),
         )
+
+
+def is_idle(run: Path) -> bool:
+    """A wait that came to nothing: what was read was not what a ``require`` asks for, and nothing else happened."""
+    return run.waits and not run.bads and all(e.op == "var" and e.value == n for n, e in run.store.items())
 
 
 def _caller(shared: Shared, k: int) -> tuple[tuple[Place, ...], tuple[str, ...], ReturnTo | None]:

@@ -29,6 +29,8 @@ def needed(system: TransitionSystem) -> set[str]:
         want(f.when)
     for e in system.entry_initial.values():
         want(e)
+    for e in system.entry_marked.values():
+        want(e)
     wanted.update(system.cached.values())
     while True:
         before = len(wanted)
@@ -100,8 +102,8 @@ def confirm_slice(whole: TransitionSystem, small: TransitionSystem) -> None:
         for f, g in zip(whole.fills, small.fills, strict=False):
             yield f.when is g.when and same(f.updates, g.updates)
             yield gone.isdisjoint(n for e in (g.when, *g.updates.values()) for n in variables(e))
-        yield gone.isdisjoint(n for e in (*(b.when for b in (*small.invariants, *small.liveness)), *small.entry_initial.values()) for n in variables(e))
-        yield same(whole.entry_initial, small.entry_initial) and gone.isdisjoint(small.cached.values())
+        yield gone.isdisjoint(n for e in (*(b.when for b in (*small.invariants, *small.liveness)), *small.entry_initial.values(), *small.entry_marked.values()) for n in variables(e))
+        yield same(whole.entry_initial, small.entry_initial) and whole.entry_marked is small.entry_marked and gone.isdisjoint(small.cached.values())
 
     if not all(fine()):
         raise InternalError(f"{whole.model.name}: the slice leaves out something that it needs")

@@ -87,6 +87,7 @@ def track(system: TransitionSystem, entries: int) -> TransitionSystem:
         entry_fields=copies(system.entry_fields),
         entry_variables=copies(system.entry_variables),
         entry_initial=spread(system.entry_initial),
+        entry_marked=spread(system.entry_marked),
         steps=tuple(replace(s, entry_updates=spread(s.entry_updates)) for s in system.steps),
         fills=tuple(fill(f, slot) for f in system.fills for _ in slots for slot in reversed(slots)),
     )

@@ -162,6 +162,7 @@ class TransitionSystem:
     entry_variables: tuple[Variable, ...]
     initial: tuple[Step, ...]
     entry_initial: Mapping[str, Expr]
+    """What may be cached at the start."""
     steps: tuple[Step, ...]
     fills: tuple[Fill, ...]
     invariants: tuple[Bad, ...]
@@ -175,6 +176,8 @@ class TransitionSystem:
     meeting: bool = False
     written: TransitionSystem | None = None
     opened: Mapping[Procedure, str] = field(default_factory=dict)
+    entry_marked: Mapping[str, Expr] = field(default_factory=dict)
+    """What properties say of entries at the start, where ``init`` changed it; over the entry's fields and what is rigid."""
 
     @property
     def cache(self) -> CacheKind | None:
@@ -192,9 +195,9 @@ class TransitionSystem:
                 yield entry
 
     def entry_start(self, v: Variable, *, cached: bool = True) -> Expr:
-        """What a variable of an entry is before any fill: whether it is cached, as the machine allows or not at all; what a property says of it, as declared."""
+        """What a variable of an entry is before any fill: whether it is cached, as the machine allows or not at all; what a property says of it, as ``init`` left it."""
         if v.name not in self.entry_initial:
-            return const(v.initial, v.type)
+            return self.entry_marked.get(v.name, const(v.initial, v.type))
         return self.entry_initial[v.name] if cached else FALSE
 
     def require_apart(self) -> None:

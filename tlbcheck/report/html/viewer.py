@@ -84,7 +84,7 @@ def _drawing(model: str, property_name: str, at: int | None, facts: Mapping[str,
 def _data(v: Mapping[str, Any], prefix: str, cpus: int, facts: Mapping[str, Any], clause: str) -> dict[str, Any]:
     variables = facts.get("variables", {})
     blocks = _Sources(facts.get("procedures", ()))
-    told = [n for n in v["initial"]["shown"] if kind_of(n, variables) != "case" and n != "halted"]
+    told = [n for n in v["initial"]["shown"] if kind_of(n, variables) != "case"]
     own = list(dict.fromkeys(name for n in told for cpu, name in [owner(n)] if cpu is not None))
     common = [n for n in told if owner(n)[0] is None]
     caches = v.get("caches")
