@@ -1,10 +1,10 @@
 """Checks from Python: what the command line and the pytest plugin say, from the same code.
 
-    from tlbcheck import Verdict, verify
+from tlbcheck import Verdict, verify
 
-    result = verify("xen/shootdown", ["shootdown"])
-    assert result["shootdown"].verdict is Verdict.PROVED
-    print(result["shootdown"].reason)       # begins with what it relies on that was not checked
+result = verify("xen/shootdown", ["shootdown"])
+assert result["shootdown"].verdict is Verdict.PROVED
+print(result["shootdown"].reason)       # begins with what it relies on that was not checked
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlbcheck.lang.harness import Reading
     from tlbcheck.lang.model import Model
 
+
 def _fail(status: Status, message: str) -> NoReturn:
     click.echo(f"tlbcheck: {visible(' '.join(message.split()))}", err=True)
     raise SystemExit(status)

@@ -162,10 +162,7 @@ class Headers:
         if spelled.startswith("asm/"):
             wanted += [f"asm-{mine}/{spelled[4:]}"] if mine else [f"asm-{a}/{spelled[4:]}" for a in self._architectures()]
         candidates = [
-            h
-            for h in self._index.get(PurePosixPath(spelled).name, [])
-            if h != includer
-            and any(h == w or h.endswith(f"/{w}") for w in wanted) and _architecture(h) in ("", mine or _architecture(h))
+            h for h in self._index.get(PurePosixPath(spelled).name, []) if h != includer and any(h == w or h.endswith(f"/{w}") for w in wanted) and _architecture(h) in ("", mine or _architecture(h))
         ]
         return min(candidates, key=lambda h: (-_shared(h, self.start or h), len(h), h), default=None)
 

@@ -531,6 +531,8 @@ def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
     """The trigger occurred in some run (EVENT-7)."""
     trigger = q.trigger
     assert trigger is not None
+    if found.engine == REFERENCE:  # it knows of no steps, and was asked for the trigger itself
+        return (trigger.kind, trigger.name) in found.fired
     taken = [*(system.steps[i] for i in found.steps_fired), *(system.initial[i] for i in found.starts)]
     kinds = ("operation", "access") if trigger == Event("operation") else (trigger.kind,)
     return any(e.kind in kinds and trigger.name in ("", e.name) and trigger.within in ("", e.within) for s in taken for e in s.events)

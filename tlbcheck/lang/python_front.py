@@ -398,32 +398,40 @@ class _Reader:
         return word_op(name, a, b)
 
     def compare(self, node: ast.AST, left: ast.expr, ops: list[ast.cmpop], rights: list[ast.expr]) -> Expr:
-        parts, a = [], self.value(left)
-        for op, right in zip(ops, rights, strict=True):
-            if isinstance(op, ast.In | ast.NotIn):
-                if not isinstance(right, ast.Tuple | ast.List | ast.Set):
-                    raise self.refuse(node, "membership in something else than a literal tuple", "write: x in (a, b)")
-                member = or_(*(eq(a, self.comparable(node, a, self.value(x, a.type))) for x in right.elts))
-                parts.append(member if isinstance(op, ast.In) else not_(member))
-                continue
-            b = self.value(right, a.type)
-            a = lift(a, b.type) if not isinstance(b.type, EnumType) else a
-            b = self.comparable(node, a, b)
-            match op:
-                case ast.Eq() | ast.Is():
-                    parts.append(eq(a, b))
-                case ast.NotEq() | ast.IsNot():
-                    parts.append(not_(eq(a, b)))
-                case ast.Lt():
-                    parts.append(a < b)
-                case ast.LtE():
-                    parts.append(a <= b)
-                case ast.Gt():
-                    parts.append(b < a)
-                case ast.GtE():
-                    parts.append(b <= a)
-            a = b
-        return and_(*parts)
+        return self.chain(node, self.value(left), ops, rights)
+
+    def chain(self, node: ast.AST, a: Expr, ops: list[ast.cmpop], rights: list[ast.expr]) -> Expr:
+        """A chain of comparisons: what follows is evaluated only where the first one holds (STEP-4)."""
+        first, b = self.comparison(node, a, ops[0], rights[0])
+        if len(ops) == 1 or first is FALSE:
+            return first
+        rest, made = self.apart(lambda: self.chain(node, b, ops[1:], rights[1:]))
+        return self.lazily(node, True, first, rest, made) if made else and_(first, rest)
+
+    def comparison(self, node: ast.AST, a: Expr, op: ast.cmpop, right: ast.expr) -> tuple[Expr, Expr]:
+        """Whether it holds, and what the next one of a chain compares."""
+        if isinstance(op, ast.In | ast.NotIn):
+            if not isinstance(right, ast.Tuple | ast.List | ast.Set):
+                raise self.refuse(node, "membership in something else than a literal tuple", "write: x in (a, b)")
+            member = or_(*(eq(a, self.comparable(node, a, self.value(x, a.type))) for x in right.elts))
+            return member if isinstance(op, ast.In) else not_(member), a
+        b = self.value(right, a.type)
+        a = lift(a, b.type) if not isinstance(b.type, EnumType) else a
+        b = self.comparable(node, a, b)
+        match op:
+            case ast.Eq() | ast.Is():
+                return eq(a, b), b
+            case ast.NotEq() | ast.IsNot():
+                return not_(eq(a, b)), b
+            case ast.Lt():
+                return a < b, b
+            case ast.LtE():
+                return a <= b, b
+            case ast.Gt():
+                return b < a, b
+            case ast.GtE():
+                return b <= a, b
+        raise self.refuse(node, f"unsupported comparison '{type(op).__name__}'")
 
     def comparable(self, node: ast.AST, a: Expr, b: Expr) -> Expr:
         if a.type != b.type and not (type(a.type) is type(b.type) and isinstance(a.type, WordType | IntType)):
@@ -450,6 +458,10 @@ class _Reader:
         rest, made = self.apart(lambda: self.junction(node, conjunction, values[1:]))
         if not made:
             return and_(first, rest) if conjunction else or_(first, rest)
+        return self.lazily(node, conjunction, first, rest, made)
+
+    def lazily(self, node: ast.AST, conjunction: bool, first: Expr, rest: Expr, made: list[p.Statement]) -> Expr:
+        """``first and rest`` (or ``first or rest``), where ``rest`` needs statements that are reached only if ``first`` does not settle it."""
         here, name = self.place(node), self.temporary(BOOL)
         later = [*made, p.Assign(place=here, target=name, value=rest, type=BOOL)]
         known: list[p.Statement] = [p.Assign(place=here, target=name, value=FALSE if conjunction else TRUE, type=BOOL)]
@@ -517,11 +529,12 @@ class _Reader:
             given[keyword.arg] = keyword.value
         if len(node.args) > len(names) or len(given) != len(names):
             raise self.refuse(node, f"{what} takes {len(names)} argument(s), {len(node.args) + len(node.keywords)} given", f"it takes ({', '.join(names)})")
-        made = []
-        for name, type_ in zip(names, types, strict=True):
-            value = self.value(given[name], type_)
-            made.append(value if type_ is None else self.fit(node, value, type_, f"parameter '{name}' of {what}"))
-        return tuple(made)
+        declared, values = dict(zip(names, types, strict=True)), {}
+        for name, argument in given.items():  # in the order in which they are written
+            type_ = declared[name]
+            value = self.value(argument, type_)
+            values[name] = value if type_ is None else self.fit(node, value, type_, f"parameter '{name}' of {what}")
+        return tuple(values[name] for name in names)
 
     def operation(self, node: ast.Call, operation: p.Operation, wanted: bool) -> Expr:
         args = self.arguments(node, [n for n, _ in operation.operands], [t for _, t in operation.operands], operation.name)

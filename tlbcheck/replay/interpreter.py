@@ -372,6 +372,10 @@ class Run:
                 found |= {v for v, _ in s.operation.effects}
         return found
 
+    def _waits_at(self, s: p.Require, accesses: Sequence[p.Statement]) -> bool:
+        """What the step made is the one access of the condition, which is not made in vain."""
+        return isinstance(self.latest, p.Read) and accesses == [self.latest] and self.latest in list(p.walk(s.before))
+
     def _wait(self, s: p.Require, names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> Generator[None, None, None]:
         """``require``: a guard in one step with others; else the activation waits, see REQ-2 of docs/semantics.md."""
         accesses = self._stops(s.before)
@@ -380,7 +384,7 @@ class Run:
             yield from self._block(s.before, names, cpu, level, roles)
             if self._here(s.condition, s.place, cpu, level, names):
                 return
-            if self.atomic or not self.performed or (isinstance(self.latest, p.Read) and accesses == [self.latest]):
+            if self.atomic or not self.performed or self._waits_at(s, accesses):
                 raise Blocked(f"{s.place}: a requirement does not hold")
             yield
             if not accesses:
@@ -588,8 +592,8 @@ class Run:
                 # (the CPU that the rule is about, what it knows of the one that acts or of the copy that is meant)
                 about: list[tuple[int, dict[str, int]]]
                 if level == "environment":
-                    if any(g.by_cpu or g.frame for g in ghosts):
-                        raise InputError(f"a rule of {monitor.name} for '{name}' asks for a CPU's or an activation's ghost, and the environment is neither")
+                    if any(g.by_cpu for g in ghosts):
+                        raise InputError(f"a rule of {monitor.name} for '{name}' asks for a ghost of the CPU that acts, and the environment is none")
                     about = [(c, {"cpu.acting": NOBODY}) for c in range(self.model.cpus)]
                 elif rule.every_cpu:
                     about = [(c, {"cpu.acting": cpu}) for c in range(self.model.cpus)]
@@ -597,7 +601,7 @@ class Run:
                     about = [(cpu, {"copy": c}) for c in range(self.model.cpus)]
                 else:
                     about = [(cpu, {})]
-                mine = "task" if level == "init" else level
+                mine = level if level in LEVELS else "task"
                 for c, more in about:
                     for clause, bad in rule.bad:
                         self._judge(monitor.name, clause, bad, c, mine, {**named, **more}, entry)

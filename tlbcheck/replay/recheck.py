@@ -271,7 +271,7 @@ class _Stack:
             frame.advance()
             return
         accesses = machine.stops(s)
-        if machine.atomic or not machine.performed or (isinstance(machine.latest, p.Read) and accesses == [machine.latest]):
+        if machine.atomic or not machine.performed or machine._waits_at(s, accesses):
             raise Blocked(f"{s.place}: a requirement does not hold")
         self.waits, self.stuck = True, not accesses
 

@@ -191,9 +191,9 @@ class Execution(Naming):
     def is_awaited(self, here: Position, s: p.Read) -> bool:
         """A CPU waits at this access for what a ``require`` asks for: it has no other (REQ-2)."""
         at: Position | None = here
-        while at is not None and at.kind != "require":
+        while at is not None and at.kind not in ("require", "body"):
             at = at.below
-        return at is not None and self.stops(at.statements) == [s]
+        return at is not None and at.kind == "require" and self.stops(at.statements) == [s]
 
     def stops(self, statements: Sequence[p.Statement]) -> list[p.Statement]:
         """Everything in ``statements``, and in what they call, at which an activation could wait."""

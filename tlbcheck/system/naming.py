@@ -199,7 +199,7 @@ class Naming:
     ) -> None:
         """Apply every rule for an event of which ``when`` says if it happens; ``place`` and ``text`` are told with what it breaks."""
         run.events += [Event(kind, name), *(Event(kind, name, role) for role in dict.fromkeys(roles) if role in self.roles_asked)]
-        level = "task" if run.level == "init" else run.level
+        level = run.level if run.level in self.model.levels else "task"
         for monitor in self.monitors:
             for rule in monitor.rules:
                 e = rule.event
@@ -224,10 +224,9 @@ class Naming:
         """To which CPUs a rule is applied, with the CPU that acts and the copy of its ghosts (EVENT-3, GHOST-4, ENV-2)."""
         named = self.ghosts_in(*(e for _, e in (*rule.bad, *rule.updates))) + [g for g, _ in rule.updates]
         if run.level == "environment":
-            if wrong := next((g for g in named if g.by_cpu or g.frame), None):
-                kind = "the CPU that acts" if wrong.by_cpu else "an activation"
-                place = run.place.place if run.place is not None else None
-                raise InputError(f"{wrong.name.removeprefix('ghost.')} is a ghost of {kind}, and '{name}' is an event of the environment here", place=place, hint="do without by_cpu and frame")
+            if wrong := next((g for g in named if g.by_cpu), None):
+                place = run.frame.procedure.place if run.frame is not None else None
+                raise InputError(f"{wrong.name.removeprefix('ghost.')} is a ghost of the CPU that acts, and '{name}' is an event of the environment here", place=place, hint="do without by_cpu")
             for cpu in range(self.model.cpus):
                 yield cpu, NOBODY, None
         elif rule.every_cpu:
