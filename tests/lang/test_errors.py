@@ -248,7 +248,7 @@ def test_unknown_property() -> None:
 def test_unknown_engine() -> None:
     """An unknown engine, or none: the message names both."""
     for engines in (("explicit", "magic"), ()):
-        with pytest.raises(InputError, match=r"unknown engine .*; engines are explicit, bmc, pdr, abc, full, sets and reference"):
+        with pytest.raises(InputError, match=r"engine .*; engines are explicit, bmc, pdr, abc, full, sets and reference"):
             explore("xen/before-pcid", ["no-fault"], engines=engines)
 
 
