@@ -28,7 +28,7 @@ def file_and_line(at: Mapping[str, Any]) -> str:
 
 def what(s: Mapping[str, Any]) -> str:
     """What a step does, with the choices made in it."""
-    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s.get("chose", s["choices"]).items() if not n.startswith("choice") and n != "doing")
+    chosen = ", ".join(f"{n} = {yes_no(x)}" for n, x in s.get("chose", s["choices"]).items() if not n.startswith("%") and n != "doing")
     return f"{s['text']}{' [' + chosen + ']' if chosen else ''}"
 
 
