@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tlbcheck.engines.memory import mapped
 from tlbcheck.errors import TlbcheckError
 
 
@@ -75,6 +76,9 @@ def end_with_parent() -> None:
 def _run(connection: Any, work: Callable[[], Any], memory: int) -> None:
     end_with_parent()
     try:
+        # The system refuses only what is newly mapped: work that fits into what the parent's work left free would not notice the limit.
+        if mapped() > memory:
+            raise MemoryError
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

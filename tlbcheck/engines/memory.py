@@ -6,6 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
+_STATM = Path("/proc/self/statm")
 _EVERY = 64
 """Questions of which one is looked into: the system has to be asked for each answer."""
 
@@ -13,9 +14,17 @@ _EVERY = 64
 def resident() -> int:
     """Bytes of memory that this process has now; the most that it ever had where the system tells no more."""
     try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def mapped() -> int:
+    """Bytes of address space that this process has now, 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 class Budget:
