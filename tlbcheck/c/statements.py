@@ -358,7 +358,8 @@ class Statements(Expressions):
         if condition is TRUE:
             inner: list[p.Statement] = [*hoisted, fresh, *made]
         else:
-            inner = [*hoisted, p.Assign(place=here, target=around.go_on, value=condition), p.If(place=here, condition=go_on, then=[fresh, *made], orelse=[])]
+            ends = p.Assign(place=here, target=around.go_on, value=FALSE)  # known to end, with no further way round
+            inner = [*hoisted, p.If(place=here, condition=condition, then=[fresh, *made], orelse=[ends])]
         self.add(start)
         self.add(p.While(place=here, condition=go_on, body=inner))
         self.state = (after if breaks else None) if condition is TRUE else self.merged(leaving, after if breaks else None)

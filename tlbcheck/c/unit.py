@@ -16,6 +16,7 @@ from tlbcheck.c.statements import Statements
 from tlbcheck.c.syntax import Segment, Syntax, declared, parse_declaration, parse_expression, parse_function, part, segments, text_of, walk
 from tlbcheck.c.text import Text, Token, tokens_of
 from tlbcheck.c.typedefs import Typedefs
+from tlbcheck.c.unroll import unrolled
 from tlbcheck.c.values import CType, Integer, Other, Value, integer_type, number, signed, unknown
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
@@ -419,7 +420,7 @@ class CUnit:
                 reader.state[local.name] = Value(Other(f"parameter '{own}'"), var(passed.name, passed.type))
         self._stack.append(name)
         try:
-            body = reader.body(part(syntax.root, "body"))
+            body = unrolled(reader.body(part(syntax.root, "body")))
         finally:
             self._stack.pop()
         for unset, node in reader.unset.items() if self.missing(segment) else ():
