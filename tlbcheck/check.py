@@ -32,6 +32,7 @@ def verify(
     processor: str | None = None,
     limits: Limits | None = None,
     every_case: bool = False,
+    cases: bool = True,
     recheck: bool = False,
     blame: bool = True,
     certificates: Path | None = None,
@@ -39,14 +40,14 @@ def verify(
     """Check ``properties`` (default: those that it is about) of one model, given as an object, by name or as a path.
 
     ``engines`` must agree; ``depth`` (steps) bounds the bounded search, default the model's; ``processor`` is ``common``, ``intel``
-    or ``amd`` instead of the model's; ``every_case`` tells a run for each distinct case; ``recheck`` lets the replay interpreter search too;
+    or ``amd`` instead of the model's; ``every_case`` tells a run for each distinct case, and without ``cases`` none are told apart, which is quicker; ``recheck`` lets the replay interpreter search too;
     ``blame`` looks for what mends a violation; ``certificates`` is a folder for those of proofs. What the model relies on by
     contracts is not checked: a result says so, and ``verify_all`` checks several together. Raises ``InputError`` for what cannot be asked or
     checked, and ``InternalError`` if engines or replay disagree.
     """
     from tlbcheck.session import Job, judged
 
-    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, blame=blame, recheck=recheck, certificates=certificates)
+    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, cases, blame=blame, recheck=recheck, certificates=certificates)
     return judged(find_model(model), job)
 
 
@@ -59,6 +60,7 @@ def verify_all(
     processor: str | None = None,
     limits: Limits | None = None,
     every_case: bool = False,
+    cases: bool = True,
     recheck: bool = False,
     blame: bool = True,
     certificates: Path | None = None,
@@ -72,7 +74,7 @@ def verify_all(
     """
     from tlbcheck.session import Job, check_together
 
-    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, blame=blame, recheck=recheck, certificates=certificates)
+    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, cases, blame=blame, recheck=recheck, certificates=certificates)
     if jobs < 1:
         raise InputError(f"{jobs} models checked at a time", hint="give at least 1")
     if isinstance(models, str):

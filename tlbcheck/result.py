@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -363,6 +363,35 @@ class RunResult:
         counts = {v: sum(r.verdict is v for r in self.results) for v in sorted(Verdict)}
         told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
         return f"{len({r.model for r in self.results})} models, {len(self.results)} verdicts: {told}"
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What the verdicts on some ``properties`` of a model cover and take for granted; no properties: all of them alike."""
+
+    properties: tuple[str, ...]
+    scope: Scope
+    sufficiency: Mapping[str, str]
+    assumptions: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """For whom, as a reader needs it: empty, or `` (p, q)``."""
+        return f" ({', '.join(self.properties)})" if self.properties else ""
+
+
+def grounds(results: Sequence[PropertyResult]) -> list[Grounds]:
+    """The grounds of a model's verdicts, those that differ apart. A property that does not apply rests on nothing, where others do."""
+    some = [r for r in results if r.verdict is not Verdict.NOT_APPLICABLE] or list(results)
+    apart: list[Grounds] = []
+    for r in some:
+        mine = Grounds((r.name,), r.scope, r.sufficiency, r.assumptions)
+        at = next((i for i, g in enumerate(apart) if replace(mine, properties=g.properties) == g), None)
+        if at is None:
+            apart.append(mine)
+        else:
+            apart[at] = replace(apart[at], properties=(*apart[at].properties, r.name))
+    return [replace(apart[0], properties=())] if len(apart) == 1 else apart
 
 
 def listed_procedures(relies: Sequence[Reliance]) -> str:

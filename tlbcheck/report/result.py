@@ -460,7 +460,7 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
         model=model.name,
         name=p.property.name,
         found=p.verdict,
-        how=p.reason,
+        how=p.reason(),
         engines=dict(p.engines),
         vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked),
         expectation=Expectation(None if declared is None else _declared(model, declared), model.expected_source),
