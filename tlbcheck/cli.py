@@ -113,7 +113,7 @@ _ENGINE = click.option(
     "--engine",
     "engines",
     multiple=True,
-    type=click.Choice(ALL_ENGINES),
+    metavar="|".join(ALL_ENGINES),
     help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, "
     "or as sets; reference interprets the source of small Python models.",
 )
@@ -174,10 +174,10 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--expect", is_flag=True, help="Succeed if the verdicts are what the models declare; includes their variants.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
 @click.option("--depth", type=int, help="Bound of the z3 engine's search (default: the model's).")
-@click.option("--processor", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees hold (default: what both vendors promise).")
+@click.option("--processor", metavar="common|intel|amd", help="Whose guarantees hold (default: what both vendors promise).")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for a solver.")
 @click.option("--recheck", is_flag=True, help="Let the replay interpreter visit every configuration of the procedures too, on the literal TLB (slow).")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
+@click.option("-j", "--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
 @click.option("--certificates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a certificate for each proof, for 'tlbcheck certify' and anybody's solver.")
 @click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
 @click.option("--max-memory", type=int, metavar="MIB", default=8192, show_default=True, help="Memory for a search, and for a solver.")

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class Job:
     """What is asked of every model. Raises ``InputError`` for what cannot be asked.
 
-    ``properties`` by name or as objects (none: those that a model is about); ``processor`` another than the model's own;
-    ``cases`` tells the cases of violations apart, ``blame`` looks for what mends them; ``watched`` shows how far searches have come,
-    on a terminal; ``drawn`` keeps the graphs of reports; ``certificates`` is the folder for those of proofs.
+    ``properties`` by name or as objects (none: those that a model is about); ``processor`` another than the model's
+    own; ``cases`` tells the cases of violations apart, ``blame`` looks for what mends them; ``watched`` shows how far
+    searches have come, on a terminal; ``drawn`` keeps the graphs of reports; ``certificates`` is the folder for those
+    of proofs.
     """
 
     properties: tuple[Property | str, ...] = ()
@@ -67,10 +68,13 @@ def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expec
 def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[ModelResult]:
     """What became of each model, in their order, with what it relies on held against what others show.
 
-    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name.
+    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name, and for less than one
+    at a time.
     """
     from tlbcheck.reliance import ranked, settle
 
+    if workers < 1:
+        raise InputError(f"{workers} models checked at a time", hint="give at least 1")
     models = each_once(models)
     order = ranked(models)
     checked: dict[int, ModelResult] = {}
@@ -89,7 +93,11 @@ def each_once(models: Sequence[Model]) -> list[Model]:
     for m in models:
         before = kept.setdefault(m.name, m)
         if before is not m and before.init.place != m.init.place:
-            raise InputError(f"two models are called {m.name}, here and in {before.init.place}", place=m.init.place, hint="rename one, or check them one by one")
+            raise InputError(
+                f"two models are called {m.name}, here and in {before.init.place}",
+                place=m.init.place,
+                hint="rename one, or check them one by one",
+            )
     return list(kept.values())
 
 
@@ -114,13 +122,22 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _alone(n: int) -> ModelResult:
-    """A model that was not done when some process of the pool died: again, so that it is known whether that was its own."""
+    """A model that was not done when some process of the pool died: again, so that it is known whether that was its
+    own.
+    """
     try:
         with _pool(1) as pool:
             return pool.submit(_check_number, n).result()
     except BrokenProcessPool:
         model, _ = _INHERITED[n]
-        return ModelResult(model.name, model.title, failure=Failure(Status.INTERNAL, f"{model.name}: the process that checked it died; it may have been killed for want of memory"))
+        return ModelResult(
+            model.name,
+            model.title,
+            failure=Failure(
+                Status.INTERNAL,
+                f"{model.name}: the process that checked it died; it may have been killed for want of memory",
+            ),
+        )
 
 
 _INHERITED: list[tuple[Model, Job]] = []
@@ -144,7 +161,9 @@ def check_one(model: Model, job: Job) -> ModelResult:
     except MemoryError:
         failure = Failure(Status.INTERNAL, f"{model.name}: out of memory")
     except Exception as error:
-        failure = Failure(Status.INTERNAL, _line(f"{model.name}: {type(error).__name__}: {error} ({_raised_at(error)})"))
+        failure = Failure(
+            Status.INTERNAL, _line(f"{model.name}: {type(error).__name__}: {error} ({_raised_at(error)})")
+        )
     return ModelResult(model.name, model.title, failure=failure)
 
 

@@ -12,7 +12,21 @@ from dataclasses import fields
 from typing import Any
 
 from tlbcheck.report.result import document
-from tlbcheck.result import Counterexample, EngineAnswer, Expectation, Failure, ModelResult, PropertyResult, Reliance, RunResult, Scope, Standing, Status, Vacuity, Verdict
+from tlbcheck.result import (
+    Counterexample,
+    EngineAnswer,
+    Expectation,
+    Failure,
+    ModelResult,
+    PropertyResult,
+    Reliance,
+    RunResult,
+    Scope,
+    Standing,
+    Status,
+    Vacuity,
+    Verdict,
+)
 
 Json = dict[str, Any]
 
@@ -25,7 +39,11 @@ def run_json(run: RunResult) -> Json:
         status=int(run.status),
         models={m.name: dict(m.facts) for m in run.models if m.failure is None},
         results=[property_json(r) for r in run.results],
-        errors=[{"model": m.name, "status": int(m.failure.status), "message": m.failure.message} for m in run.models if m.failure is not None],
+        errors=[
+            {"model": m.name, "status": int(m.failure.status), "message": m.failure.message}
+            for m in run.models
+            if m.failure is not None
+        ],
     )
 
 
@@ -56,7 +74,14 @@ def property_json(r: PropertyResult) -> Json:
         "depths": dict(r.depths),
         "violations": [dict(v.told) for v in r.violations],
         "relies": [_reliance_json(x) for x in r.relies],
-        **({} if r.certificates is None else {"certificates": list(r.certificates), **({"certificate": r.certificates[0]} if r.certificates else {})}),
+        **(
+            {}
+            if r.certificates is None
+            else {
+                "certificates": list(r.certificates),
+                **({"certificate": r.certificates[0]} if r.certificates else {}),
+            }
+        ),
     }
 
 
@@ -85,15 +110,22 @@ def _reliance_json(r: Reliance) -> Json:
 
 
 def run_of(document: Mapping[str, Any]) -> RunResult:
-    """The results in the JSON of ``verify``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what is not such."""
+    """The results in the JSON of ``verify``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what is not
+    such.
+    """
     facts = document.get("models", {})
-    numbered = list(itertools.accumulate(_is_new(before, e) for before, e in itertools.pairwise([None, *document["results"]])))
+    numbered = list(
+        itertools.accumulate(_is_new(before, e) for before, e in itertools.pairwise([None, *document["results"]]))
+    )
     models = []
     for _, some in itertools.groupby(zip(numbered, document["results"], strict=True), key=lambda x: x[0]):
         results = tuple(property_of(e) for _, e in some)
         name = results[0].model
         models.append(ModelResult(name, str(facts.get(name, {}).get("title", "")), results, facts=facts.get(name, {})))
-    failures = [ModelResult(_text(e["model"]), failure=Failure(Status(e["status"]), _text(e["message"]))) for e in document.get("errors", [])]
+    failures = [
+        ModelResult(_text(e["model"]), failure=Failure(Status(e["status"]), _text(e["message"])))
+        for e in document.get("errors", [])
+    ]
     return RunResult((*models, *failures), bool(document.get("expect", False)))
 
 
@@ -115,7 +147,9 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
         model_digest=_text(entry["model_digest"]),
         engines={_text(name): _answer_of(a) for name, a in entry["engines"].items()},
         vacuity=Vacuity(bool(entry["vacuous"]), bool(entry["vacuous_declared"]), looked),
-        expectation=Expectation(None if entry["expected"] is None else Verdict(entry["expected"]), _text(entry["expected_source"])),
+        expectation=Expectation(
+            None if entry["expected"] is None else Verdict(entry["expected"]), _text(entry["expected_source"])
+        ),
         scope=Scope(dict(entry["scope"])),
         sufficiency=dict(entry.get("sufficiency", {})),
         premises=_texts(entry["assumptions"])[: len(entry["assumptions"]) - len(relies)],
@@ -142,14 +176,22 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
 
 def _how(reason: str, relies: Sequence[Reliance], looked: bool) -> str:
     """What engines say, in the reason of a file from before that stood by itself."""
-    bare = PropertyResult(model="", name="", found=Verdict.PROVED, vacuity=Vacuity(looked=looked), relies=tuple(relies)).reason
+    bare = PropertyResult(
+        model="", name="", found=Verdict.PROVED, vacuity=Vacuity(looked=looked), relies=tuple(relies)
+    ).reason
     beginning, _, end = bare.rpartition("whether its trigger") if not looked else (bare, "", "")
     return reason.removeprefix(f"{beginning.removesuffix('; ')}; ").removesuffix(f"; whether its trigger{end}")
 
 
 def _answer_of(a: Mapping[str, Any]) -> EngineAnswer:
     known = {f.name for f in fields(EngineAnswer)}
-    return EngineAnswer(**{**{n: x for n, x in a.items() if n in known}, "verdict": Verdict(a["verdict"]), "run": _texts(a.get("run", ()))})
+    return EngineAnswer(
+        **{
+            **{n: x for n, x in a.items() if n in known},
+            "verdict": Verdict(a["verdict"]),
+            "run": _texts(a.get("run", ())),
+        }
+    )
 
 
 def _reliance_of(r: Mapping[str, Any]) -> Reliance:
