@@ -264,7 +264,7 @@ def alike(
     assert undrawn(run_json(run)) == undrawn(document)
     assert undrawn(run_json(run_of(document))) == undrawn(document)
     assert printed.exit_code == as_json.exit_code == document["status"] == run.status
-    failures = [f"tlbcheck: internal error: {m.failure.message}" for m in run.models if m.failure is not None]
+    failures = [f"tlbcheck: {m.failure.message}" for m in run.models if m.failure is not None]
     assert [line for line in printed.stderr.splitlines() if line.startswith("tlbcheck: ")] == failures
     by_text(printed.stdout, run)
     by_terminal(capsys, monkeypatch, run)

@@ -6,7 +6,6 @@ import functools
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tlbcheck import __version__
-from tlbcheck.errors import InputError, InternalError, OutputError
+from tlbcheck.errors import InputError, InternalError, OutputError, unforeseen
 from tlbcheck.options import ALL_ENGINES, ENGINES, Limits
 from tlbcheck.report.escape import visible
 from tlbcheck.result import ModelResult, RunResult, Status, worst
@@ -219,7 +218,7 @@ def verify(
     from tlbcheck.library import find_models, find_properties, is_code, models
     from tlbcheck.report.outputs import check
     from tlbcheck.report.plain import print_model, print_proofs, print_total
-    from tlbcheck.session import Job, check_all
+    from tlbcheck.session import Job, check_all, each_once
 
     _look_in(own, foreign=any(map(is_code, names)))
     check(outputs, "verify")
@@ -227,7 +226,8 @@ def verify(
     chosen = [m for n in names for m in find_models(n, reading)] if names else list(models().values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
-    at_a_time = min(jobs, max(1, len(chosen)))
+    chosen = each_once(chosen)
+    at_a_time = max(1, min(jobs, len(chosen)))
     limits = Limits(
         seconds=timeout,
         memory=max_memory << 20,
@@ -253,7 +253,7 @@ def verify(
     for m in check_all(chosen, job, jobs):
         judged.append(m)
         if m.failure is not None:
-            click.echo(visible(f"tlbcheck: {'internal error: ' if m.failure.status is Status.INTERNAL else ''}{m.failure.message}"), err=True)
+            click.echo(visible(f"tlbcheck: {m.failure.message}"), err=True)
         elif not as_json:
             print_model(m, expect, every_case, full, several=len(chosen) > 1)
             print_proofs(m, invariant)
@@ -531,8 +531,7 @@ def _run() -> None:
     except (OSError, SystemExit):
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _fail(Status.INTERNAL, f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
+        _fail(Status.INTERNAL, f"internal error: {unforeseen(error)}")
 
 
 def _end_as_by_sigpipe() -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
 from tlbcheck.engines.child import end_with_parent
-from tlbcheck.errors import InputError, InternalError, shown_file
+from tlbcheck.errors import InputError, InternalError, OutputError, unforeseen
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
 from tlbcheck.report import progress
@@ -135,7 +134,7 @@ def _alone(n: int) -> ModelResult:
             model.title,
             failure=Failure(
                 Status.INTERNAL,
-                f"{model.name}: the process that checked it died; it may have been killed for want of memory",
+                f"internal error: {model.name}: the process that checked it died; it may have been killed for want of memory",
             ),
         )
 
@@ -152,29 +151,23 @@ def check_one(model: Model, job: Job) -> ModelResult:
     """Check one model; an error of any kind becomes part of the result."""
     try:
         return judged(model, job)
+    except OutputError as error:
+        failure = Failure(Status.INTERNAL, _line(str(error)))
     except InputError as error:
         failure = Failure(Status.USAGE, _line(str(error)))
     except InternalError as error:
-        failure = Failure(Status.INTERNAL, _line(str(error)))
+        failure = Failure(Status.INTERNAL, f"internal error: {_line(str(error))}")
     except RecursionError:
         failure = Failure(Status.USAGE, f"{model.name}: an expression or procedure is nested too deeply; simplify it")
     except MemoryError:
         failure = Failure(Status.INTERNAL, f"{model.name}: out of memory")
     except Exception as error:
-        failure = Failure(
-            Status.INTERNAL, _line(f"{model.name}: {type(error).__name__}: {error} ({_raised_at(error)})")
-        )
+        failure = Failure(Status.INTERNAL, f"internal error: {model.name}: {unforeseen(error)}")
     return ModelResult(model.name, model.title, failure=failure)
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _raised_at(error: Exception) -> str:
-    """The file and line of tlbcheck, or of a model's own code, that an unforeseen error came from."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{shown_file(last.filename)}:{last.lineno}"
 
 
 @paused()
