@@ -218,12 +218,14 @@ def verify(
     from tlbcheck.library import find_models, find_properties, is_code, models
     from tlbcheck.report.outputs import check
     from tlbcheck.report.plain import print_model, print_proofs, print_total
-    from tlbcheck.session import Job, check_all, each_once
+    from tlbcheck.session import Job, check_all, each_once, unusable
 
     _look_in(own, foreign=any(map(is_code, names)))
     check(outputs, "verify")
-    find_properties(property_names)
-    chosen = [m for n in names for m in find_models(n, reading)] if names else list(models().values())
+    if property_names:
+        find_properties(property_names)
+    broken: list[InputError] = []
+    chosen = [m for n in names for m in find_models(n, reading, broken)] if names else list(models(broken=broken).values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
     chosen = each_once(chosen)
@@ -250,7 +252,7 @@ def verify(
         certificates=certificates,
     )
     judged: list[ModelResult] = []
-    for m in check_all(chosen, job, jobs):
+    for m in (*map(unusable, broken), *check_all(chosen, job, jobs)):
         judged.append(m)
         if m.failure is not None:
             click.echo(visible(f"tlbcheck: {m.failure.message}"), err=True)
@@ -374,11 +376,14 @@ def list_command(own: Path | None, as_json: bool, outputs: tuple[Path, ...]) -> 
 
     _look_in(own, foreign=False)
     check(outputs, "list")
-    found = models()
+    broken: list[InputError] = []
+    found, known = models(broken=broken), properties(broken=broken)
+    for error in broken:
+        click.echo(visible(f"tlbcheck: not listed: {error}"), err=True)
     if as_json or outputs:
         from tlbcheck.report.catalogue import catalogue
 
-        _write(catalogue(found.values(), properties().values()), outputs, as_json)
+        _write(catalogue(found.values(), known.values(), [str(error) for error in broken]), outputs, as_json)
     if as_json:
         return
     for m in found.values():
@@ -386,7 +391,7 @@ def list_command(own: Path | None, as_json: bool, outputs: tuple[Path, ...]) -> 
         for n, v in m.variants.items():
             click.echo(f"  @{n:<28} {v.doc}")
     click.echo("")
-    for p in properties().values():
+    for p in known.values():
         click.echo(f"{p.name:<22} {p.title}")
 
 

@@ -94,16 +94,26 @@ class EngineAnswer:
 
 
 @dataclass(frozen=True)
+class Unjudged:
+    """A clause that attaches to no step of the model, in a sentence; ``declared``: the model says so itself."""
+
+    clause: str
+    text: str
+    declared: bool = False
+
+
+@dataclass(frozen=True)
 class Vacuity:
     """Whether anything happens in the model that a property speaks of.
 
     ``vacuous``: nothing does, so that a proof says nothing; ``declared``: the model says so itself; ``looked``: no
-    proof without a look, which only enumeration can take.
+    proof without a look, which only enumeration can take. ``unjudged``: the clauses that nothing attaches to.
     """
 
     vacuous: bool = False
     declared: bool = False
     looked: bool = True
+    unjudged: tuple[Unjudged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,8 @@ class PropertyResult:
     the model ``relies`` on, ``unreached`` which lines no run executes, ``invariant`` in sentences what a proof rests
     on (None: none was found). ``cases`` in which it is violated are counted, by ``callers``; ``depths`` gives for
     each violated clause the length of its shortest run. ``certificates`` are the files written (None: none were asked
-    for). ``origin`` says of a model that was made of somebody else's source how to make it again.
+    for). ``origin`` says of a model that was made of somebody else's source how to make it again. ``notes`` say what a
+    proof may hide.
     """
 
     model: str
@@ -237,7 +248,13 @@ class PropertyResult:
     depths: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Counterexample, ...] = ()
     certificates: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What stands beside the verdict: clauses that judge nothing and are not declared to, and what a proof may hide."""
+        return (*(x.text for x in self.vacuity.unjudged if not x.declared), *self.notes)
 
     @property
     def verdict(self) -> Verdict:

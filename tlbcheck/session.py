@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
 from tlbcheck.engines.child import end_with_parent
-from tlbcheck.errors import InputError, InternalError, OutputError, unforeseen
+from tlbcheck.errors import InputError, InternalError, OutputError, shown_file, unforeseen
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
 from tlbcheck.report import progress
@@ -53,10 +53,17 @@ class Job:
     def properties_of(self, model: Model) -> list[Property]:
         """The properties to check of ``model``. Raises ``InputError`` for an unknown one."""
         from tlbcheck.library import find_properties
+        from tlbcheck.vocabulary import check_vocabulary
 
         given = [q for q in self.properties if isinstance(q, Property)]
         names = [q for q in self.properties if not isinstance(q, Property)]
+        check_vocabulary(model, given)
         return [*given, *(find_properties(names, model) if names or not given else ())]
+
+
+def unusable(error: InputError) -> ModelResult:
+    """What stands in a run for a file of models that cannot be used."""
+    return ModelResult("" if error.place is None else shown_file(error.place.file), failure=Failure(Status.USAGE, _line(str(error))))
 
 
 def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expect: bool = False) -> RunResult:

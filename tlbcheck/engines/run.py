@@ -19,7 +19,7 @@ from tlbcheck.engines.literal import LARGE, agree, combines_few, explore_literal
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
-from tlbcheck.lang.expr import evaluate
+from tlbcheck.lang.expr import TRUE, evaluate
 from tlbcheck.lang.model import Event, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
@@ -50,6 +50,7 @@ class PropertyEvidence:
 
     ``remarks`` is what has to be said besides the engines' answers. ``looked``: no proof without a look at whether the trigger
     ever occurs, which only enumeration can tell.
+    ``unjudged``: clauses that attach to no step, each with the sentence that says so; ``notes``: what a proof may hide.
     """
 
     property: Property
@@ -59,6 +60,8 @@ class PropertyEvidence:
     vacuous: bool = False
     violations: list[Violation] = field(default_factory=list)
     looked: bool = True
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def reason(self) -> str:
         """How the verdict is known."""
@@ -425,7 +428,8 @@ def _by_literal_caches(
         best = min(made, key=lambda r: _DECIDED.index(r.verdict))
         remarks = tuple(dict.fromkeys(x for r in made for x in r.remarks))
         looked = any(r.looked for r in made if r.verdict == best.verdict)
-        judged.append(replace(best, remarks=remarks, engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made), looked=looked))
+        vacuous = best.verdict is not Verdict.VIOLATED and any(r.vacuous for r in made)
+        judged.append(replace(best, remarks=remarks, engines={n: e for r in made for n, e in r.engines.items()}, vacuous=vacuous, looked=looked))
     first = rest.explicit if rest is not None and rest.explicit is not None else next((r for r in results if r.engine != REFERENCE), None)
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
     decided = as_they_are(system)
@@ -504,14 +508,30 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     verdict = min((a.verdict for a in answers.values()), key=_DECIDED.index)
     explicit = results[0] if results[0].states is not None else None
     uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict is not Verdict.VIOLATED else []
-    nothing_happens = explicit is not None and explicit.complete and q.trigger is not None and not _fired(system, explicit, q)
-    vacuous = verdict is not Verdict.VIOLATED and (nothing_happens or bool(uncalled))
+    nothing_happens = explicit is not None and explicit.complete and not _fired(system, explicit, q)
+    empty = judges_nothing(system, q)
+    vacuous = verdict is not Verdict.VIOLATED and (empty or nothing_happens or bool(uncalled))
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
     looked = verdict is not Verdict.PROVED or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
-    remarks = tuple(f"nothing satisfies what {p.name}() requires" for p in uncalled)
-    return PropertyEvidence(q, verdict, remarks, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked)
+    unjudged = _unjudged(system, q)
+    remarks = (*(dict.fromkeys(unjudged.values()) if empty else ()), *(f"nothing satisfies what {p.name}() requires" for p in uncalled))
+    notes = _notes(system, q) if verdict is not Verdict.VIOLATED else []
+    return PropertyEvidence(q, verdict, remarks, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked, unjudged, notes)
+
+
+def _unjudged(system: TransitionSystem, q: Property) -> dict[str, str]:
+    """The clauses of ``q`` that judge nothing in the model, each in a sentence."""
+    name = system.model.name
+    return {clause: f"no step of {name} {does}: clause {clause} of {q.name} judges nothing" for clause, does in system.unjudged.get(q.name, {}).items()}
+
+
+def _notes(system: TransitionSystem, q: Property) -> list[str]:
+    """What a proof of ``q`` may hide."""
+    names = system.looked_at_by.get(q.name, ())
+    at = f"cached entries are looked at in {_listed([repr(n) for n in names])} only, which the task does itself" if names else ""
+    return [f"{at}: what the processor looks up at any other moment is not judged"] if names else []
 
 
 def _answer(r: EngineResult, name: str) -> EngineAnswer:
@@ -533,20 +553,32 @@ def _answer(r: EngineResult, name: str) -> EngineAnswer:
     )
 
 
+def judges_nothing(system: TransitionSystem, q: Property) -> bool:
+    """Whether no clause of ``q`` attaches to a step, so that only its trigger could say that it is met (EVENT-7).
+
+    A clause that forbids an event as such is met by a model in which that cannot happen, if what triggers the property does.
+    """
+    unjudged = system.unjudged.get(q.name, {})
+    attached = {clause for r in q.rules for clause, _ in r.bad} | {clause for clause, _ in (*q.invariants, *q.liveness)}
+    forbids = q.trigger is not None and all(bad is TRUE for r in q.rules for _, bad in r.bad)
+    return set(unjudged) == attached and not forbids
+
+
 def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
-    """The trigger occurred in some run (EVENT-7)."""
+    """The trigger occurred in some run, or an assertion that ``q`` judges was executed (EVENT-7)."""
     trigger = q.trigger
-    assert trigger is not None
+    if trigger is None or (trigger.kind == "fill" and found.cached_entries != 0):
+        return True
     if found.engine == REFERENCE:  # it knows of no steps, and was asked for the trigger itself
         return (trigger.kind, trigger.name) in found.fired
     taken = [*(system.steps[i] for i in found.steps_fired), *(system.initial[i] for i in found.starts)]
-    kinds = ("operation", "access") if trigger == Event("operation") else (trigger.kind,)
-    return any(e.kind in kinds and trigger.name in ("", e.name) and trigger.within in ("", e.within) for s in taken for e in s.events)
+    asked = [trigger, *([Event("access")] if trigger == Event("operation") else []), *(r.event for r in q.rules if r.bad and r.event.kind == "assert")]
+    return any(a.kind == e.kind and a.name in ("", e.name) and a.within in ("", e.within) for a in asked for s in taken for e in s.events)
 
 
 def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
     """A search that was cut off has seen what the property speaks of."""
-    return (q.trigger is None or _fired(system, explicit, q)) and not _uncalled(system, explicit, q)
+    return _fired(system, explicit, q) and not _uncalled(system, explicit, q)
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:

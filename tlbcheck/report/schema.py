@@ -24,6 +24,7 @@ from tlbcheck.result import (
     Scope,
     Standing,
     Status,
+    Unjudged,
     Vacuity,
     Verdict,
 )
@@ -58,6 +59,8 @@ def property_json(r: PropertyResult) -> Json:
         "vacuous": r.vacuous,
         "vacuous_declared": r.vacuity.declared,
         "vacuity_checked": r.vacuity.looked,
+        "judges_nothing": [{"clause": x.clause, "text": x.text, "declared": x.declared} for x in r.vacuity.unjudged],
+        "notes": list(r.notes),
         "scope": dict(r.scope.parts),
         "sufficiency": dict(r.sufficiency),
         "assumptions": list(r.assumptions),
@@ -146,7 +149,8 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
         how=_text(entry["how"]) if "how" in entry else _how(reason, relies, looked),
         model_digest=_text(entry["model_digest"]),
         engines={_text(name): _answer_of(a) for name, a in entry["engines"].items()},
-        vacuity=Vacuity(bool(entry["vacuous"]), bool(entry["vacuous_declared"]), looked),
+        vacuity=Vacuity(bool(entry["vacuous"]), bool(entry["vacuous_declared"]), looked, _unjudged_of(entry)),
+        notes=_texts(entry.get("notes", ())),
         expectation=Expectation(
             None if entry["expected"] is None else Verdict(entry["expected"]), _text(entry["expected_source"])
         ),
@@ -172,6 +176,10 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
     if (result.verdict is Verdict.VIOLATED) is not told and "found" in entry:
         raise ValueError(f"{result.name} on {result.model} is {result.verdict}, with {len(result.violations)} runs")
     return result
+
+
+def _unjudged_of(entry: Mapping[str, Any]) -> tuple[Unjudged, ...]:
+    return tuple(Unjudged(_text(x["clause"]), _text(x["text"]), bool(x["declared"])) for x in entry.get("judges_nothing", ()))
 
 
 def _how(reason: str, relies: Sequence[Reliance], looked: bool) -> str:
