@@ -61,7 +61,7 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
     start = system.initial[first.step or 0]
     chosen = _named(start, first.chosen)
     control = _started(system, start, chosen, first.values)
-    state = _filled(system, control, {v.name: int(evaluate(system.entry_start(v, cached=bool(entry)), control | entry)) for v in system.entry_variables}, entry)
+    state = saturated(system, control, {v.name: int(evaluate(system.entry_start(v, cached=bool(entry)), control | entry)) for v in system.entry_variables}, entry)
     trace = [state]
     steps = []
     for move in moves[1:]:
@@ -71,7 +71,7 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
         choices = _named(step, move.chosen)
         scope = {**before.control, **before.entry, **entry, **choices}
         moved = {**before.entry, **{n: int(evaluate(e, scope)) for n, e in step.entry_updates.items() if entry and n in before.entry}}
-        trace.append(_filled(system, _after(step, before.control, choices), moved, entry))
+        trace.append(saturated(system, advanced(step, before.control, choices), moved, entry))
         steps.append(TraceStep(step, choices, trace[-1]))
     return Trace(start, chosen, trace[0], entry, tuple(steps))
 
@@ -84,7 +84,7 @@ def _started(system: TransitionSystem, start: Step, chosen: Mapping[str, int], v
     for given in itertools.product(*domains):
         control = fixed | {v.name: x for v, x in zip(rigid, given, strict=True)}
         if evaluate(start.guard, {**control, **chosen}):
-            after = _after(start, control, chosen)
+            after = advanced(start, control, chosen)
             if all(after[n] == x for n, x in values.items() if n in after):
                 return after
     raise InternalError("a run that an engine found has no start")
@@ -94,12 +94,13 @@ def _named(step: Step, chosen: Sequence[int]) -> dict[str, int]:
     return dict(zip((q.name for q in step.parameters), chosen, strict=True))
 
 
-def _after(step: Step, control: Mapping[str, int], choices: Mapping[str, int]) -> dict[str, int]:
+def advanced(step: Step, control: Mapping[str, int], choices: Mapping[str, int]) -> dict[str, int]:
+    """The control variables after a step with these choices."""
     scope = {**control, **choices}
     return {**control, **{n: int(evaluate(e, scope)) for n, e in step.updates.items() if n in control}}
 
 
-def _filled(system: TransitionSystem, control: Mapping[str, int], bits: Mapping[str, int], entry: Mapping[str, int]) -> State:
+def saturated(system: TransitionSystem, control: Mapping[str, int], bits: Mapping[str, int], entry: Mapping[str, int]) -> State:
     """The state with what walks add to the one entry; none is followed without fields."""
     now = dict(bits)
     for fill in system.fills if entry else ():

@@ -10,7 +10,6 @@ import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 from tlbcheck.errors import InputError, Place
@@ -207,8 +206,8 @@ class Activation:
                 self.finish(result)
                 return
             case ast.Assert(test=test):
-                happened = self.machine.occurred if self.truth(test) else partial(self.machine.event, args={})
-                happened("assert", ast.unparse(test), at=self.here())
+                if not self.truth(test):
+                    self.machine.event("assert", ast.unparse(test), {}, self.here())
             case ast.With(items=[ast.withitem()], body=body):
                 self.begin_step()
                 self.atomic += 1

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.model import Model, Property
+from tlbcheck.errors import InputError, InternalError, Place
+from tlbcheck.lang.model import Model
 from tlbcheck.library import find_properties, named
-from tlbcheck.replay.check import ReplayError, Story, Told, replay
-from tlbcheck.replay.history import Event, History, confirm_history
+from tlbcheck.replay.check import ReplayError
 from tlbcheck.report.outputs import write
-from tlbcheck.report.result import SCHEMA, digest, masks_of
+from tlbcheck.report.result import SCHEMA, assumed, covered, declared_of, digest, sufficiency_of
 from tlbcheck.report.schema import property_of
-from tlbcheck.result import PropertyResult
+from tlbcheck.result import PropertyResult, Verdict
+
+if TYPE_CHECKING:
+    from tlbcheck.system.sufficiency import Sufficiency
+    from tlbcheck.system.transition_system import TransitionSystem
 
 _COMMANDS = {"verify": "results", "review": "verdicts", "matrix": "rows", "list": "about"}
 """Whose results can be read, and a field that each has."""
@@ -32,6 +36,8 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError("is not a text file", place=Place(str(path)), hint="give a file that 'tlbcheck verify --json' wrote") from None
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON: {error.msg}", place=Place(str(path), error.lineno, error.colno), hint="make it again with 'tlbcheck verify --json'") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or as many brackets
+        raise InputError(f"broken JSON: {error}", place=Place(str(path)), hint="make it again with 'tlbcheck verify --json'") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") not in _COMMANDS or _COMMANDS[document["command"]] not in document:
         raise InputError(f"is not a result of tlbcheck {', '.join(_COMMANDS)} (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
     return document
@@ -59,39 +65,93 @@ def _broken(path: Path, error: Exception) -> InputError:
 def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Replay every violation of a result; gives (model, property, violation) for each confirmed one.
 
-    Raises ``InputError`` if the file is broken or edited, or the model has changed since.
+    What is given is computed again from the steps and choices in the file. Raises ``InputError`` if the file is
+    broken, says something else than that, or the model has changed since.
     """
     confirmed = []
-    place = Place(str(path))
     try:
-        results = _results(document)
-        for result in results:
-            model = _model(result)
-            judged = find_properties([result.name], model)[0]
-            _same_model(model, [r.name for r in results if r.model == result.model], result, place)
-            for i, v in enumerate(result.violations):
-                try:
-                    _again(model, judged, v.told, first=i == 0)
-                except ReplayError as error:
-                    raise InputError(f"violation {i + 1} of {result.name} on {result.model} does not replay: {error}", place=place, hint="the file was edited; make it again") from None
-                confirmed.append((result.model, result.name, v.told))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        for _, some in itertools.groupby(_results(document), key=lambda r: (r.model, json.dumps(r.origin))):
+            results = list(some)
+            subject = _Subject(results, Place(str(path)))
+            subject.titled(document)
+            for r in results:
+                subject.hold(r)
+                confirmed += [(r.model, r.name, told) for told in subject.confirmed(r)]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise _broken(path, error) from None
     return confirmed
 
 
-def _again(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> None:
-    """Run one violation again. Raises ``ReplayError``."""
-    told = _story(model, q, v, first=first)
-    if v["loop"] is None:
-        properties = [*find_properties(None, model), *([model.case] if model.case else [])]
-        replay(model, properties, told)
-        if events := _events(model, v):
-            confirm_history(model, properties, told, events)
-        return
-    from tlbcheck.replay.lasso import replay_lasso
+class _Subject:
+    """The model that some results are of, made again."""
 
-    replay_lasso(model, [q], told, dict(q.liveness)[v["clause"]], int(v["loop"]))
+    def __init__(self, results: Sequence[PropertyResult], place: Place) -> None:
+        """Raises ``InputError`` unless the model, with the properties judged, is what the digest was made of."""
+        from tlbcheck.engines.run import how_many_entries
+        from tlbcheck.options import Limits
+        from tlbcheck.system.lower import lower
+        from tlbcheck.system.sufficiency import FULL, as_they_are, represented
+
+        self.place, self.model = place, _model(results[0])
+        system = lower(self.model, find_properties([r.name for r in results], self.model))
+        if any(digest(system) != r.model_digest for r in results):
+            raise InputError(f"{self.model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
+        decided, literal = how_many_entries(system, Limits()), as_they_are(system)
+        self.systems: list[TransitionSystem] = [system if decided.entries == FULL else represented(system, decided), system]
+        self.decided: list[Sufficiency] = [decided, literal, replace(literal, dimensions=decided.dimensions)]
+
+    def titled(self, document: Mapping[str, Any]) -> None:
+        """Hold the model's title against the model. Raises ``InputError``."""
+        facts = document["models"].get(self.model.name, {}) if document["command"] == "verify" else {}
+        if facts.get("title", self.model.title) != self.model.title:
+            raise InputError(f"{self.model.name} is called '{self.model.title}', not '{facts['title']}'", place=self.place, hint="the file was edited; make it again")
+
+    def hold(self, r: PropertyResult) -> None:
+        """Hold what a result says besides its runs against the model, and against itself. Raises ``InputError``."""
+        scopes = [covered(self.model, d) for d in self.decided]
+        premises = [(*self.model.assumptions, *d.assumptions, *assumed(self.model, self.systems[0])) for d in self.decided]
+        if r.scope not in scopes:
+            raise self._edited(r, "its scope is not what the model gives")
+        if r.premises not in premises:
+            raise self._edited(r, "its assumptions are not the model's")
+        if (r.expectation.verdict, r.expectation.source) != (declared_of(self.model, r.name), self.model.expected_source):
+            raise self._edited(r, "what it says is declared is not what the model declares")
+        if r.vacuity.declared is not (r.name in self.model.vacuous):
+            raise self._edited(r, "what it says is declared vacuous is not what the model declares")
+        if dict(r.sufficiency) not in [sufficiency_of(d) for d in self.decided]:
+            raise self._edited(r, "why so many entries are enough is not what was decided")
+        said = {a.verdict for a in r.engines.values()}
+        if said & {Verdict.PROVED, Verdict.VIOLATED} - {r.found}:
+            raise self._edited(r, f"it is {r.found}, which is not what its engines say")
+        if r.invariant is not None and r.found is not Verdict.PROVED:
+            raise self._edited(r, f"it has an invariant, and is {r.found}")
+        depths = {*([min(r.depths.values())] if r.depths else []), *(a.depth for a in r.engines.values() if a.verdict is Verdict.VIOLATED)}
+        if len(depths) > 1:
+            raise self._edited(r, f"its shortest run has {' or '.join(map(str, sorted(depths, key=str)))} steps")
+        for v in r.violations:
+            if r.depths.get(v.clause, v.depth) > v.depth:
+                raise self._edited(r, f"its shortest run has {r.depths[v.clause]} steps, and one of {v.depth} is told")
+
+    def confirmed(self, r: PropertyResult) -> list[Mapping[str, Any]]:
+        """Each violation of a result, computed again, and run by the replay interpreter. Raises ``InputError``."""
+        from tlbcheck.blame import blame
+        from tlbcheck.engines.run import confirm
+        from tlbcheck.report.retrace import followed
+
+        confirmed: list[Mapping[str, Any]] = []
+        for i, v in enumerate(r.violations):
+            try:
+                system, violation, told = followed(self.systems, r.name, v.told)
+                confirm(system, violation, "a file", first=i == 0)
+            except (ReplayError, InternalError) as error:
+                raise self._edited(r, f"violation {i + 1} does not replay: {error}") from None
+            if v.told["blame"] is not None and (found := blame(system, violation)) != v.told["blame"]:
+                raise self._edited(r, f"violation {i + 1} names as the cause what is not: {found['text'] if found else 'nothing that was tried mends it'}")
+            confirmed.append({**told, "blame": v.told["blame"]})
+        return confirmed
+
+    def _edited(self, r: PropertyResult, why: str) -> InputError:
+        return InputError(f"{r.name} on {r.model}: {why}", place=self.place, hint="the file was edited; make it again")
 
 
 def _results(document: Mapping[str, Any]) -> list[PropertyResult]:
@@ -106,74 +166,3 @@ def _model(result: PropertyResult) -> Model:
 
         return model_again(result.origin)
     return replace(named(result.model), profile=result.scope.profile)
-
-
-def _same_model(model: Model, judged: Sequence[str], result: PropertyResult, place: Place) -> None:
-    """Raises ``InputError`` unless the model, with the properties ``judged``, is what the digest was made of."""
-    from tlbcheck.system.lower import lower
-
-    if digest(lower(model, find_properties(judged, model))) != result.model_digest:
-        raise InputError(f"{model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
-
-
-def _story(model: Model, q: Property, v: Mapping[str, Any], *, first: bool) -> Story:
-    if v["depth"] != len(v["steps"]):
-        raise ValueError(f"depth {v['depth']} with {len(v['steps'])} steps")
-    initial = v["initial"]["variables"]
-    state = dict(initial)
-    steps = []
-    for s in v["steps"]:
-        state = _changed(model, state, s["changes"])
-        tracked_in = None
-        if v["tracked"] and "entry" in s and not v["initial"].get("everything"):
-            tracked_in = tuple(int(c) for c in s["entry"]["on"])
-        steps.append(Told(s["cpu"], s["level"], s["action"], tuple(int(c) for c in s["chosen"]), dict(state), tracked_in))
-    fields = None
-    everything = bool(v["initial"].get("everything"))
-    if v["tracked"] and model.cache is not None and not everything:
-        fields = tuple(int(v["tracked"]["fields"][f"entry.{n}"]) for n, _, _ in model.cache.fields)
-    return Story(
-        property=q.name,
-        clause=v["clause"],
-        case={f"case.{c.name}": int(initial.get(f"case.{c.name}", c.domain[0])) for c in model.cases},
-        start_choices=tuple(int(c) for c in v["initial"]["chosen"]),
-        initial={n: int(x) for n, x in initial.items()},
-        tracked=fields,
-        tracked_at_start=tuple(int(c) for c in v["initial"]["cached_on"]),
-        first=first,
-        steps=tuple(steps),
-        everything=everything,
-    )
-
-
-def _events(model: Model, v: Mapping[str, Any]) -> History | None:
-    """What is told of the watched entries; None of a result that is older than that, or about none."""
-    points = [at.get("events") for at in (v["initial"], *v["steps"])]
-    if all(events is None for events in points) and "watched" not in v:
-        return None
-    watched = [(int(w["entry"]), tuple(int(w["fields"][n]) for n, _, _ in model.cache.fields) if model.cache else ()) for w in v["watched"]]
-    entries = dict(watched)
-
-    def event(e: Mapping[str, Any]) -> Event:
-        return Event(int(e["cpu"]), entries[e["entry"]], str(e["what"]), str(e.get("by", "")), None if e.get("since") is None else int(e["since"]))
-
-    told = tuple(tuple(event(e) for e in events) for events in points)
-    return History(tuple(e for _, e in watched), told) if watched or any(told) else None
-
-
-def _changed(model: Model, state: Mapping[str, int], changes: Mapping[str, Any]) -> dict[str, int]:
-    """The variables after a step, from the changes that the file tells."""
-    after = dict(state)
-    for name, (old, new) in changes.items():
-        if name in after:
-            if isinstance(new, str):
-                del after[name]  # enums are compared through the choices that set them
-            else:
-                after[name] = int(new)
-            continue
-        base, _, field_name = name.rpartition(".")
-        mask, shift = masks_of(model.notation.fields[base.partition(".")[2] if base.startswith("cpu") else base])[field_name]
-        if after[base] & mask != int(old) << shift:
-            raise ValueError(f"{name} was not {old}")
-        after[base] = (after[base] & ~mask) | (int(new) << shift)
-    return after

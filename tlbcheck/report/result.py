@@ -30,7 +30,7 @@ from tlbcheck.replay.judgement import Judgement
 from tlbcheck.report.caches import numbered, points
 from tlbcheck.report.caches import write as write_caches
 from tlbcheck.report.wording import file_and_line, yes_no
-from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Unjudged, Vacuity, Verdict
+from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Vacuity, Verdict
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -435,7 +435,7 @@ def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelR
     ``every_case``: with each run that has a trace, instead of the shortest, and the shortest by a caller that exists.
     """
     teller, relies = Teller(evidence.system), reliances(evidence.model)
-    common = _Common(digest(evidence.system), tuple(unreached(evidence)), (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system)), relies)
+    common = _Common(digest(evidence.whole), tuple(unreached(evidence)), (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system)), relies)
     results = [_property_result(evidence, p, teller, common, every_case=every_case) for p in evidence.results]
     return ModelResult(evidence.model.name, evidence.model.title, settle(results, {}, ()))
 
@@ -455,19 +455,16 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
     if not every_case:
         real = [v for v in shown if not any(pair in model.open_cases for pair in v.case)]
         shown = [*shown[:1], *(v for v in real[:1] if v is not shown[0])]
-    unjudged = tuple(Unjudged(c, text, f"{p.property.name}/{c}" in model.vacuous) for c, text in p.unjudged.items())
-    declared = model.expected.get(p.property.name)
     return PropertyResult(
         model=model.name,
         name=p.property.name,
         found=p.verdict,
-        how=p.reason(),
+        how=p.reason,
         engines=dict(p.engines),
-        vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked, unjudged),
-        notes=tuple(p.notes),
-        expectation=Expectation(None if declared is None else _declared(model, declared), model.expected_source),
+        vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked),
+        expectation=Expectation(declared_of(model, p.property.name), model.expected_source),
         scope=covered(model, decided),
-        sufficiency={**{c.name: c.reason or "holds" for c in decided.conditions}, **{d.name: d.why for d in decided.dimensions}},
+        sufficiency=sufficiency_of(decided),
         invariant=invariant_in_words(evidence, p),
         callers=tuple(sorted({str(case_values(evidence.system, v).get("caller")) for v in p.violations if v.case})),
         cases=len({v.case for v in p.violations}),
@@ -478,8 +475,15 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
     )
 
 
-def _declared(model: Model, verdict: str) -> Verdict:
-    """A verdict that a model declares. Raises ``InputError`` if there is none of that name."""
+def sufficiency_of(decided: Sufficiency) -> dict[str, str]:
+    """Why so many entries are enough, and which numbers are any number: a sentence for each condition and field."""
+    return {**{c.name: c.reason or "holds" for c in decided.conditions}, **{d.name: d.why for d in decided.dimensions}}
+
+
+def declared_of(model: Model, property_name: str) -> Verdict | None:
+    """The verdict that a model declares of a property, if any. Raises ``InputError`` if there is none of that name."""
+    if (verdict := model.expected.get(property_name)) is None:
+        return None
     try:
         return Verdict(verdict)
     except ValueError:

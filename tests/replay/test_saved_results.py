@@ -1,0 +1,171 @@
+"""A saved result is believed where its own choices, followed again, give what it says: every other field is held against that."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tlbcheck.cli import cli
+from tlbcheck.errors import InputError, Place
+from tlbcheck.library import models
+from tlbcheck.report.reread import _Subject
+from tlbcheck.report.schema import property_of
+
+Json = dict[str, Any]
+FREE = ("seconds", "states", "transitions", "kept", "unreached", "certificate", "certificates", "cases", "callers")
+"""Fields that only a new search could tell: how much was searched, and what else it found."""
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words))
+
+
+def saved(*words: str) -> Json:
+    result = run("verify", *words, "--engine", "explicit", "--json")
+    assert result.exit_code in (0, 1), result.output
+    document: Json = json.loads(result.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def reclaim() -> Json:
+    return saved("linux/deferred-flush@no-pending-mark", "-p", "stale-use")
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict) and value:
+        for k, x in value.items():
+            yield from leaves(x, (*path, k))
+    elif isinstance(value, list) and value:
+        for i, x in enumerate(value):
+            yield from leaves(x, (*path, i))
+    else:
+        yield path
+
+
+def other(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + "x"
+        case None:
+            return "x"
+    return ["x"] if isinstance(value, list) else {"x": "x"}
+
+
+def edited(document: Json, path: tuple[Any, ...]) -> Json:
+    changed = copy.deepcopy(document)
+    at: Any = changed
+    for k in path[:-1]:
+        at = at[k]
+    at[path[-1]] = other(at[path[-1]])
+    return changed
+
+
+def refused(subject: _Subject, entry: Json) -> bool:
+    try:
+        result = property_of(entry)
+        subject.hold(result)
+        subject.confirmed(result)
+    except (InputError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        return True
+    return False
+
+
+def accepted(document: Json, every: int) -> list[str]:
+    """The one-field edits of a document's violated results that are believed; one of ``every`` edits is tried."""
+    believed, tried = [], 0
+    for entry in document["results"]:
+        if not entry["violations"]:
+            continue
+        subject = _Subject([property_of(e) for e in document["results"] if e["model"] == entry["model"]], Place("file"))
+        paths = [p for p in leaves(entry) if p[0] not in ("model", "model_digest", "origin", *FREE) and p[-1] not in FREE]
+        for path in paths[::every]:
+            tried += 1
+            if not refused(subject, edited(entry, path)):
+                believed.append(".".join(map(str, path)))
+    assert tried > 10
+    return believed
+
+
+def test_no_edit_of_one_field_is_believed(reclaim: Json) -> None:
+    assert accepted(reclaim, 19) == []
+
+
+@pytest.mark.long
+def test_no_edit_of_one_field_of_any_kind_of_violation_is_believed(reclaim: Json) -> None:
+    assert accepted(reclaim, 1) == []
+    for name in ("xen/shootdown@wait-irqs-off", "xen/before-pcid@cr4-not-restored", "linux/svm-asid@migration-keeps-generation", "xen/toggle@toggle-noflush-shadow"):
+        assert accepted(saved(name), 3) == []
+
+
+def test_two_steps_that_changed_places_are_refused(reclaim: Json, tmp_path: Path) -> None:
+    steps = reclaim["results"][0]["violations"][0]["steps"]
+    for i in range(len(steps) - 1):
+        changed = copy.deepcopy(reclaim)
+        told = changed["results"][0]["violations"][0]["steps"]
+        told[i], told[i + 1] = told[i + 1], told[i]
+        (tmp_path / "file.json").write_text(json.dumps(changed))
+        assert run("replay", str(tmp_path / "file.json")).exit_code == 2
+
+
+@pytest.mark.parametrize(("verdict", "keep"), [("proved", True), ("proved", False), ("violated", False), ("unknown", True)])
+def test_a_verdict_that_contradicts_its_runs_is_refused(reclaim: Json, tmp_path: Path, verdict: str, keep: bool) -> None:
+    changed = copy.deepcopy(reclaim)
+    entry = changed["results"][0]
+    entry["verdict"] = entry["found"] = verdict
+    if not keep:
+        entry["violations"] = []
+    (tmp_path / "file.json").write_text(json.dumps(changed))
+    assert run("replay", str(tmp_path / "file.json")).exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000, '{"schema": "tlbcheck/1", "command": "verify", "results": [' + "9" * 5000 + "]}", "{}", "null", ""])
+def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file.json").write_text(text)
+    result = run("replay", str(tmp_path / "file.json"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.exception
+
+
+@pytest.mark.parametrize("value", [[], [10**30], None, "x", [None], {}])
+def test_choices_that_are_none_are_refused_in_one_line(reclaim: Json, tmp_path: Path, value: Any) -> None:
+    for place in ("start", "step"):
+        changed = copy.deepcopy(reclaim)
+        violation = changed["results"][0]["violations"][0]
+        told = violation["initial"] if place == "start" else next(s for s in violation["steps"] if s["chosen"])
+        if told["chosen"] == value:
+            continue
+        told["chosen"] = value
+        (tmp_path / "file.json").write_text(json.dumps(changed))
+        result = run("replay", str(tmp_path / "file.json"))
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.exception
+
+
+@pytest.mark.parametrize("words", [(), ("--expect",), ("--all",)], ids=["plain", "expect", "all"])
+def test_an_unedited_result_is_confirmed(tmp_path: Path, words: tuple[str, ...]) -> None:
+    document = saved("linux/svm-asid@migration-keeps-generation", "xen/shootdown@wait-irqs-off", "xen/before-pcid@cr4-not-restored", *words)
+    (tmp_path / "file.json").write_text(json.dumps(document))
+    result = run("replay", str(tmp_path / "file.json"))
+    assert result.exit_code == 1, result.stderr
+    told = sum(len(r["violations"]) for r in document["results"])
+    assert f"{told} violation(s) confirmed" in result.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [(), ("--expect",), ("--all",)], ids=["plain", "expect", "all"])
+def test_every_violation_of_the_library_is_confirmed(tmp_path: Path, words: tuple[str, ...]) -> None:
+    names = [x for m in models().values() for x in (m.name, *(f"{m.name}@{v}" for v in m.variants))]
+    document = saved(*names, *words)
+    (tmp_path / "file.json").write_text(json.dumps(document))
+    result = run("replay", str(tmp_path / "file.json"))
+    assert result.exit_code == 1, result.stderr
+    assert f"{sum(len(r['violations']) for r in document['results'])} violation(s) confirmed" in result.stdout
