@@ -7,13 +7,20 @@ answer like any other.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from tlbcheck.certificate.file import write
+from tlbcheck.certificate.read import load as read_certificate
+from tlbcheck.certificate.solvers import ask
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.full import explore_full
+from tlbcheck.engines.invariant import Invariant
+from tlbcheck.engines.obligations import SystemText, decide
 from tlbcheck.engines.packed import Packed
 from tlbcheck.engines.run import check
 from tlbcheck.engines.sets import Sets
@@ -99,7 +106,10 @@ class Comparison:
         self.model, self.properties, self.engines = model, properties, engines
 
     def run(self) -> Outcome:
-        ours, found, search = reference(self.model, self.properties)
+        return self.against(*reference(self.model, self.properties))
+
+    def against(self, ours: Verdicts, found: Found | None, search: Search | None) -> Outcome:
+        """The comparison with what the reference interpreter said."""
         outcome = Outcome(ours)
         if found is not None and not found.complete and found.depth == 0:
             outcome.skipped = found.reason
@@ -110,6 +120,10 @@ class Comparison:
                 said = ENGINES[name](self, found, search)
             except InputError as error:
                 said = {REFUSED: (str(error.message), None)}
+            if said is None:
+                continue
+            if not said:
+                outcome.answers[name] += 1  # what it compares is no verdict
             for theirs in said if isinstance(said, list) else [said]:
                 if isinstance(theirs, Difference):
                     outcome.differences.append(theirs)
@@ -182,14 +196,14 @@ def _checked(
     return run
 
 
-def _tracked(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference]:
+def _tracked(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference] | None:
     """The search for one tracked entry: what memory holds, and with which entries in the caches."""
     system = c.lowered()
     if system.meeting or found is None or search is None or not found.complete:
-        return []
+        return None
     tracked = Tracked(system, limit=20_000)
     if not tracked.run().complete:
-        return []
+        return None
     return list(_memory(search, tracked))
 
 
@@ -250,7 +264,36 @@ def _literal(c: Comparison, found: Found | None, search: Search | None) -> list[
     return said
 
 
-ENGINES: Mapping[str, Callable[[Comparison, Found | None, Search | None], Verdicts | list[Verdicts | Difference]]] = {
+def _certificates(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference] | None:
+    """What is proved has certificates that z3 accepts; of what is violated nothing is accepted that lets everything be."""
+    if found is None or not found.complete or c.model.contracts:
+        return None
+    limits = Limits(seconds=6, confirming=3)
+    evidence = check(
+        c.model, c.properties, engines=("explicit", "pdr", "sets"), limits=limits, cases=False, certify=True
+    )
+    tracking = (evidence.beside or evidence).system
+    said: list[Verdicts | Difference] = []
+    for r in evidence.results:
+        name, depth = r.property.name, found.shortest(r.property.name)
+        with tempfile.TemporaryDirectory(prefix="tlbcheck-") as folder:
+            for path in write(Path(folder), evidence, name) if r.verdict == "proved" else []:
+                written = read_certificate(path)
+                queries = list(written.obligations.values())
+                answers = ask("z3", written.head, queries, seconds=limits.seconds, memory=limits.memory).answers
+                if "sat" in answers:
+                    said.append(Difference("certificates", name, "proved", f"z3 answers {answers}"))
+        # All states at once are left by no step, so that only what is bad among them can refuse them.
+        everything = Invariant((), (), ())
+        asks = depth is not None and depth > 0 and not r.property.liveness and not tracking.meeting
+        if asks and decide(SystemText(tracking, name), everything, limits.seconds) is None:
+            said.append(Difference("certificates", name, "violated", "z3 shows that nothing is bad anywhere"))
+    return said
+
+
+ENGINES: Mapping[
+    str, Callable[[Comparison, Found | None, Search | None], Verdicts | list[Verdicts | Difference] | None]
+] = {
     "explicit": _checked("explicit", recheck=True),
     "explicit, sliced": _checked("explicit", cases=False),
     "memory": _tracked,
@@ -258,6 +301,7 @@ ENGINES: Mapping[str, Callable[[Comparison, Found | None, Search | None], Verdic
     "bmc": _checked("bmc"),
     "pdr": _checked("pdr"),
     "default": _checked("explicit", "bmc", "pdr"),
+    "certificates": _certificates,
 }
 """How a model is judged, by name; ``explicit`` with replay of its runs, and with replay's own search of every state."""
 
