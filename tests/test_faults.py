@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import linecache
 
+import pytest
+
 from tlbcheck.check import explore
 from tlbcheck.faults import Fault, faults
 
@@ -12,6 +14,7 @@ def line(fault: Fault) -> str:
     return linecache.getline(fault.change.place.file, fault.change.place.line).strip()
 
 
+@pytest.mark.long
 def test_the_posted_patch_has_four_faults() -> None:
     """xen.md 1.4: F-A (same-PCID reload), F-B (skipped flush of the old PCID), F-C (CR3 read too early) and the #GP."""
     found = faults(explore("xen/pcid-committed", engines=["explicit"]))
@@ -42,6 +45,7 @@ def test_nothing_is_wrong_with_a_clean_switch() -> None:
     assert found.found == () and found.unexplained == () and found.together
 
 
+@pytest.mark.long
 def test_what_no_change_of_the_switch_mends_is_said() -> None:
     """Domains with PCIDs and global pages are wrong in their callers: no change of the switch helps."""
     found = faults(explore("xen/flush-once@pge-kept", engines=["explicit"]))

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from strategies import Spec, build, specs
 
@@ -106,6 +107,7 @@ def test_tracked_agrees_with_full_and_with_replay() -> None:
     assert all(0.35 < share[kind] < 0.75 for kind in ("interrupt", "PCIDs", "global entries")), share
 
 
+@pytest.mark.long
 @examples(35, 0.1)
 @given(specs())
 def test_z3_agrees_with_tracked(spec: Spec) -> None:
@@ -119,6 +121,7 @@ def test_z3_agrees_with_tracked(spec: Spec) -> None:
         confirm(small, v, "bmc")
 
 
+@pytest.mark.long
 def test_free_fills_and_evictions_change_nothing() -> None:
     """H1 to H5 of x86-tlb.md 7.3, and that one entry is enough (T1 to T3), on literal caches."""
     seen: Counter[str] = Counter()

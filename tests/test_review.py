@@ -83,10 +83,14 @@ def run(*words: str, text: str | None = None) -> Result:
     return CliRunner().invoke(cli, list(words), input=text, catch_exceptions=False)
 
 
+QUICKLY = ("--engine", "explicit", "-U", "CONFIG_PV")
+"""Few contexts to visit: for what does not hang on how many there are."""
+
+
 def review(tmp_path: Path, text: str, *words: str) -> tuple[dict[str, Any], int]:
     file = tmp_path / "mail.txt"
     file.write_text(text)
-    result = run("review", str(file), "--json", "--engine", "explicit", *words)
+    result = run("review", str(file), "--json", *QUICKLY, *words)
     assert result.exit_code in (0, 1, 3), result.output
     return json.loads(result.stdout), result.exit_code
 
@@ -136,7 +140,7 @@ def test_a_tree_shows_what_the_mail_does_not(tmp_path: Path, tree: Path) -> None
     assert Path(place["file"]).name == "mail.txt" or "write_cr3(cr3);" in RIGHT.split("\n")[place["line"] - 1]
 
 
-@pytest.mark.parametrize("revision", [(), ("--rev", "HEAD")], ids=["folder", "commit"])
+@pytest.mark.parametrize("revision", [pytest.param((), id="folder"), pytest.param(("--rev", "HEAD"), id="commit", marks=pytest.mark.long)])
 def test_places_in_a_tree_are_those_of_the_patched_file_in_every_form(tmp_path: Path, tree: Path, revision: tuple[str, ...]) -> None:
     """A hunk that fits at an offset, below one that adds lines: neither the mail's nor the old file's numbers, nor those that the patch announces."""
     new = WRONG.replace("static int counter;", "static int counter;\nstatic int other;\nstatic int third;")
@@ -149,7 +153,7 @@ def test_places_in_a_tree_are_those_of_the_patched_file_in_every_form(tmp_path: 
     line = 2 + new.split("\n").index("    write_cr3(cr3);") + 1
     mailed_at = patch.split("\n").index("     write_cr3(cr3);") + 1
     outputs = {e: tmp_path / f"out.{e}" for e in ("json", "html", "sarif", "md")}
-    asked = ("review", str(file), "--tree", str(tree), *revision, "--engine", "explicit")
+    asked = ("review", str(file), "--tree", str(tree), *revision, *QUICKLY)
     text = run(*asked, *[x for o in outputs.values() for x in ("-o", str(o))]).stdout
     mail = run(*asked, "--format", "mail").stdout
     made = json.loads(outputs["json"].read_text())
@@ -173,7 +177,7 @@ def test_what_is_assumed_before_the_patch_alone_is_told(tmp_path: Path) -> None:
     file = tmp_path / "mail.txt"
     file.write_text(diff(old, RIGHT, 40))
     outputs = {e: tmp_path / f"out.{e}" for e in ("json", "html", "md")}
-    asked = ("review", str(file), "--engine", "explicit")
+    asked = ("review", str(file), *QUICKLY)
     text = run(*asked, *[x for o in outputs.values() for x in ("-o", str(o))]).stdout
     made = json.loads(outputs["json"].read_text())
     [assumed] = [a for a in made["assumed_before"] if "takes no CR4" in a]
@@ -305,7 +309,7 @@ def test_the_switch_is_found_by_rank_not_by_order(tmp_path: Path) -> None:
 
 def test_the_mail_format(tmp_path: Path) -> None:
     """A reply in 72 columns (quoted lines apart), each fault under its line."""
-    result = run("review", "-", "--format", "mail", "--engine", "explicit", text=mailed(diff(RIGHT, WRONG, 40)))
+    result = run("review", "-", "--format", "mail", *QUICKLY, text=mailed(diff(RIGHT, WRONG, 40)))
     assert result.exit_code == 1
     lines = result.stdout.rstrip().split("\n")
     assert lines[0] == "Subject: Re: [PATCH] x86: tidy the switch"
@@ -318,7 +322,7 @@ def test_a_review_replays(tmp_path: Path) -> None:
     file = tmp_path / "mail.txt"
     file.write_text(mailed(diff(RIGHT, WRONG, 40)))
     out = tmp_path / "review.json"
-    assert run("review", str(file), "--engine", "explicit", "-o", str(out)).exit_code == 1
+    assert run("review", str(file), *QUICKLY, "-o", str(out)).exit_code == 1
     again = run("replay", str(out))
     assert again.exit_code == 1, again.output
     assert "confirmed" in again.output

@@ -104,6 +104,7 @@ def test_random_machines_with_free_fills() -> None:
     assert seen["violated"] > 0.2 * seen["models"], seen
 
 
+@pytest.mark.long
 def test_random_machines_with_saturated_fills() -> None:
     """Saturation by table. Machines whose entries are too many to tell apart are refused, and say so."""
     seen: Counter[str] = Counter()

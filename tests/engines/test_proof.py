@@ -63,6 +63,7 @@ def test_it_agrees_with_enumeration_in_verdicts_and_depths(name: str) -> None:
         confirm(search.system, v, "pdr")
 
 
+@pytest.mark.long
 def test_it_needs_no_proposals() -> None:
     """Property-directed reachability alone, which takes nothing from the explicit engine, comes to the same."""
     for name, names in ((CLEAN, ("no-fault",)), (BROKEN, ("no-fault", "switch-lands"))):
@@ -75,6 +76,7 @@ def test_it_needs_no_proposals() -> None:
 PROPERTIES = list(properties().values())
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(specs())
 def test_random_machines_are_judged_alike(spec: Spec) -> None:

@@ -349,6 +349,7 @@ def depths(system: TransitionSystem, *, literal: bool) -> dict[str, int | None]:
     return {q.name: depth(result, q) for q in PROPERTIES}
 
 
+@pytest.mark.long
 def test_more_pages_and_pcids_change_no_verdict() -> None:
     """Where the scope says "any": random machines with two pages of each kind, and with further PCIDs, on the literal caches."""
     said = {"pages": 0, "pcids": 0}

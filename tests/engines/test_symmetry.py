@@ -461,6 +461,7 @@ def said(result: EngineResult) -> dict[str, int]:
     return {f"{v.property} {v.clause}": v.depth for v in result.violations}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("at_once")
 def test_random_machines_reduced_and_not() -> None:
     """Against the same search without symmetry: verdicts, depths of all clauses, states, transitions and steps; every trace is replayed."""
