@@ -21,6 +21,7 @@ lint: $(SETUP)
 # Mutated inputs of every kind, for MINUTES= (60); what fails is kept in fuzz-failures/.
 fuzz: $(SETUP)
 	$(BIN)/python tests/fuzz/campaign.py --minutes $(or $(MINUTES),60)
+	$(BIN)/python tests/patch/wild.py --minutes $(or $(MINUTES),60) --state fuzz-failures/wild.json
 
 mutants: $(SETUP)
 	$(BIN)/python tests/mutants.py

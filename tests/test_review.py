@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from tlbcheck.cli import cli
 from tlbcheck.lang.harness import Reading
 from tlbcheck.patch.tree import Tree
-from tlbcheck.review import read_review
+from tlbcheck.review import Review, read_reviews
 
 NAME = "xen/arch/x86/flushtlb.c"
 RIGHT = """\
@@ -77,6 +77,12 @@ def quoted(mail: str) -> str:
         if line.startswith("+"):
             lines += ["", "Why is this needed?", ""]
     return answer + "\n".join(lines) + "\n"
+
+
+def read_review(text: str, file: str, reading: Reading, tree: Tree | None = None) -> Review:
+    """The only review of a mail."""
+    [made] = read_reviews(text, file, reading, tree).reviews
+    return made
 
 
 def run(*words: str, text: str | None = None) -> Result:

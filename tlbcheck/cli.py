@@ -338,9 +338,10 @@ def review(reading: Reading, own: Path | None, mail: Path, tree: Path | None, re
     from tlbcheck.lang.source import read_text, text_in
     from tlbcheck.library import find_properties
     from tlbcheck.patch.tree import Tree
+    from tlbcheck.report.judge import each
     from tlbcheck.report.outputs import check as check_outputs
     from tlbcheck.report.review import mail as as_mail
-    from tlbcheck.report.review import render, results_of, review_json
+    from tlbcheck.report.review import render, results_of, reviews_json
     from tlbcheck.review import STDIN
     from tlbcheck.review import review as review_patch
 
@@ -354,13 +355,14 @@ def review(reading: Reading, own: Path | None, mail: Path, tree: Path | None, re
         return check(model, find_properties(None, model), engines=engines or ENGINES, limits=Limits(seconds=timeout, threads=os.cpu_count() or 1))
 
     found = review_patch(text, file, reading, checked, Tree(tree, rev) if tree else None)
-    made = review_json(found, text)
+    made = reviews_json(found, text)
     if not as_json:
         click.echo(visible(as_mail(made) if shape == "mail" else render(made)))
     _write(made, outputs, as_json)
-    after = results_of(made, "after")
     # A function that cannot be seen after the patch is undecided, however clean it was before.
-    raise SystemExit(Status.UNDECIDED if after is None else worst([r.status() for r in after]))
+    sides = [results_of(one, "after") for one in each(made)]
+    statuses = [s for after in sides for s in ([Status.UNDECIDED] if after is None else [r.status() for r in after])]
+    raise SystemExit(worst([*statuses, *(Status.USAGE for p in made["passed"] if p["refused"])]))
 
 
 @cli.command("list", epilog="Example: tlbcheck list --json")

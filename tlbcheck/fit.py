@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tlbcheck.c import CUnit, load_profile, read_unit
-from tlbcheck.c.headers import Headers
+from tlbcheck.c.elsewhere import NOWHERE, Elsewhere
+from tlbcheck.c.headers import Files, Headers
 from tlbcheck.c.preprocess import Dependency, Macro
 from tlbcheck.c.profile import Profile
 from tlbcheck.c.settle import Settled, settle
@@ -26,7 +27,7 @@ from tlbcheck.patch.tree import Tree
 class Around:
     """The tree around a C file: ``start`` is the file's name in it, empty if it has none; ``called`` is for messages."""
 
-    tree: Tree
+    tree: Files
     start: str
     called: str
 
@@ -40,8 +41,22 @@ def harness_for(role: str) -> Harness:
     raise InputError(f"nothing waits for a function of role '{role}'", hint=f"there are: {', '.join(sorted({h.role for h in known})) or 'none'}")
 
 
-def unit_of(source: Source, harness: Harness, reading: Reading, hypotheses: Mapping[str, bool] | None = None, settled: Settled = ()) -> CUnit:
-    return read_unit(source, harness_profile(harness, reading), _defines(harness, reading), reading.assume_no_tlb_effect, undefines=reading.undefines, hypotheses=hypotheses, settled=settled)
+def unit_of(source: Source, harness: Harness, reading: Reading, hypotheses: Mapping[str, bool] | None = None, settled: Settled = (), elsewhere: Elsewhere = NOWHERE) -> CUnit:
+    return read_unit(
+        source,
+        harness_profile(harness, reading),
+        _defines(harness, reading),
+        reading.assume_no_tlb_effect,
+        undefines=reading.undefines,
+        hypotheses=hypotheses,
+        settled=settled,
+        elsewhere=elsewhere,
+    )
+
+
+def usual_headers(files: Files, harness: Harness) -> list[Source]:
+    """The headers of a tree in which the code base usually defines what its profile names."""
+    return [replace(s, name=f) for f in harness.helpers if (s := files.read(f)) is not None]
 
 
 def harness_profile(harness: Harness, reading: Reading) -> Profile:
@@ -61,10 +76,14 @@ def _defines(harness: Harness, reading: Reading) -> dict[str, str]:
     return {n: v for n, v in {**harness.defines, **reading.defines}.items() if n not in reading.undefines}
 
 
+def roles_functions(harness: Harness, reading: Reading) -> list[str]:
+    """The names of the function that is judged, the latest first: the one asked for, or those that the profile knows for the role."""
+    return [reading.function] if reading.function else list(harness_profile(harness, reading).roles[harness.role].functions)
+
+
 def function_in(unit: CUnit, harness: Harness, reading: Reading) -> str | None:
     """The name of the function of the role that ``unit`` defines, the latest name first."""
-    names = [reading.function] if reading.function else list(unit.profile.roles[harness.role].functions)
-    return next((n for n in names if n in unit.functions), None)
+    return next((n for n in roles_functions(harness, reading) if n in unit.functions), None)
 
 
 def fit(
@@ -76,15 +95,17 @@ def fit(
     facts: frozenset[str] = frozenset(),
     origin: Mapping[str, Any] | None = None,
     around: Around | None = None,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> Model:
     """The model of the function of ``source`` that has the role.
 
     ``evidence`` is other text of the same code base; ``facts`` holds whatever the text says. Macros that
-    decide what the function does and that ``source`` does not define are looked up ``around`` it.
+    decide what the function does and that ``source`` does not define are looked up ``around`` it, functions
+    that other files define are read ``elsewhere``.
     Raises ``InputError`` if there is no such function, or for what cannot be read in it.
     """
     harness = harness_for(reading.role)
-    names = [reading.function] if reading.function else list(harness_profile(harness, reading).roles[harness.role].functions)
+    names = roles_functions(harness, reading)
     wanted = " or ".join(names)
 
     def taken(unit: CUnit) -> Procedure:
@@ -98,7 +119,7 @@ def fit(
             raise InputError("there is no tree to look it up in")
         return _looked_up(source, harness, reading, around, name, use, settled)
 
-    unit, procedure = settle(names, lambda hypotheses, settled: unit_of(source, harness, reading, hypotheses, settled), taken, look_up)
+    unit, procedure = settle(names, lambda hypotheses, settled: unit_of(source, harness, reading, hypotheses, settled, elsewhere), taken, look_up)
     function = procedure.name
     subject = Subject(
         name=f"{name or source.name}:{function}",
@@ -137,9 +158,12 @@ def fit_file(path: Path, reading: Reading) -> Model:
     harness = harness_for(reading.role)
     folder, inside = _tree_around(path.resolve(), harness)
     evidence = [read_source(folder / f, f) for f in harness.files[1:] if (folder / f).is_file()] if folder else []
+    around = _around(path, reading, harness)
+    tree = Tree(folder) if folder else around.tree if around is not None else None
+    elsewhere = Elsewhere(usual_headers(tree, harness)) if tree is not None else NOWHERE
     source = source_of(read_text(path), str(path), inside or str(path))
     origin = {"kind": "file", "file": str(path), "reading": reading.as_json()}
-    return fit(source, reading, name=str(path), evidence=evidence, origin=origin, around=_around(path, reading, harness))
+    return fit(source, reading, name=str(path), evidence=evidence, origin=origin, around=around, elsewhere=elsewhere)
 
 
 def _around(path: Path, reading: Reading, harness: Harness) -> Around | None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tlbcheck import Model, Procedure, var
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import eq, or_
 from tlbcheck.lang.harness import Fact, Harness, Subject
-from tlbcheck.lang.program import Assert, Do, walk
-from tlbcheck.machine.x86 import CLI, MOV_TO_CR3, POPF, PUSHF_CLI, X86_CR3_ADDR_MASK
+from tlbcheck.lang.program import Assert, Do, Statement, walk
+from tlbcheck.machine.x86 import CLI, INVPCID_ALL, MOV_TO_CR3, MOV_TO_CR4, POPF, PUSHF_CLI, X86_CR3_ADDR_MASK
 from tlbcheck.mutate import Edit, edit_statements, procedures_in_role
 
 from . import callers
 from .c_names import VOCABULARY
 from .contexts import Root, address
 from .environment import switch_model
+from .primitives import post_flush
 
 PCID = Fact(
     "pcid",
@@ -52,6 +54,14 @@ def _only_roots(model: Model) -> Model:
     return model
 
 
+def mends(procedure: Procedure, place: Place) -> Sequence[Sequence[Statement]]:
+    """A flush of everything, alone and behind the write of CR4 that is asked for."""
+    flush = Do(place=place, operation=INVPCID_ALL, args=())
+    asked = next((q for q in procedure.parameters if q.name == "cr4"), None)
+    write = [Do(place=place, operation=MOV_TO_CR4, args=(var(asked.name, asked.type),))] if asked is not None else []
+    return [[flush], [*write, flush]] if write else [[flush]]
+
+
 def build(subject: Subject) -> Model:
     """The switch among Xen's callers, as the library's own models have it.
 
@@ -81,4 +91,7 @@ HARNESS = Harness(
     facts=(PV, PCID),
     build=build,
     forced=("xen/include/xen/config.h",),
+    helpers=tuple(f"{folder}/{name}.h" for folder in ("xen/include/asm-x86", "xen/arch/x86/include/asm") for name in ("invpcid", "processor", "system")),
+    closing=post_flush.name,
+    mends=mends,
 )

@@ -96,8 +96,9 @@ def test_two_hunks_of_one_function() -> None:
     text = found.after.text
     assert text.index("void load_root") < text.index("tick();") < text.index("set_root(root);")
     assert text.count("{") == text.count("}")
-    assert "new lines 19..21: 3 lines between two hunks of load_root are not in the mail" in gaps(found.after)
-    assert "the end of load_root (new lines from 28 on) is not in the mail: assumed free of TLB effects" in gaps(found.after)
+    assert any(g.startswith("new lines 19..21: 3 lines between two hunks of load_root are not in the mail: assumed free of TLB effects") for g in gaps(found.after))
+    assert any(g.startswith("the end of load_root (new lines from 28 on) is not in the mail: assumed free of TLB effects") for g in gaps(found.after))
+    assert all(": assumed " in g for g in gaps(found.after)), "each gap says what was assumed of it"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_function_that_ends_in_the_hunk_ends_there() -> None:
     found = rebuilt("@@ -40,5 +40,6 @@ void one(int a)\n     note(a);\n+    flush();\n }\n \n void two(void)\n {\n")
     assert touched(found.before, found.after) == ("one",)
     assert body(found.after) == ["void one(int a)", "{", "    note(a);", "    flush();", "}"]
-    assert "the beginning of one (up to new line 39) is not in the mail: assumed free of TLB effects" in gaps(found.after)
+    assert any(g.startswith("the beginning of one (up to new line 39) is not in the mail: assumed free of TLB effects") for g in gaps(found.after))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,10 @@ def test_a_function_that_ends_in_the_hunk_ends_there() -> None:
         ("@@ -40,2 +40,3 @@ void f(int a)\n         note(a);\n+        flush();\n         note(a);\n@@ -9 +9 @@\n-    x\n+    y\n", "indented by 8 columns where 4"),
         ("@@ -40,3 +40,4 @@ void f(int a)\n     note(a,\n+         1,\n          2,\n          3,\n", "in the middle of a statement"),
         ("@@ -1,3 +1,4 @@\n void f(int a)\n {\n+    flush();\n     if (a)\n@@ -9,2 +10,3 @@ void f(int a)\n     note(a);\n+    flush();\n }\n", "in the middle of a statement"),
-        ("@@ -1,3 +1,4 @@\n void f(int a)\n {\n+    flush();\n     if (a) {\n@@ -9,2 +10,3 @@ void f(int a)\n     note(a);\n+    flush();\n }\n", "indented by 4 columns where 8"),
+        ("@@ -1,3 +1,4 @@\n void f(int a)\n {\n+    flush();\n     if (a) {\n@@ -9,2 +10,3 @@ void f(int a)\n     note(a);\n+    flush();\n }\n", "inside a block, where another branch may begin"),
+        ("@@ -40,4 +40,5 @@ void f(int a)\n     {\n+        flush();\n         note(a);\n     }\n     note(a);\n", "belongs to that begins here (an if, a loop)"),
+        ("@@ -40,2 +40,3 @@ void f(int a)\n         note(a);\n+        flush();\n         note(a);\n", "indented by 8 columns where 4"),
+        ("@@ -1,4 +1,5 @@\n void f(int a)\n {\n+    flush();\n #if 0\n     note(a);\n@@ -9,2 +10,3 @@ void f(int a)\n     note(a);\n+    flush();\n }\n", "#endif of a condition in it"),
         ("@@ -1,3 +1,4 @@\n void f(int a)\n {\n+    flush();\n     note(a);\n@@ -9,3 +10,4 @@ void f(int a)\n     note(a);\n+    flush();\n #else\n }\n", "the #if of this #else"),
         ("@@ -1,3 +1,4 @@\n void f(int a)\n {\n+    flush();\n     note(a);\n@@ -9,3 +10,4 @@ void f(int a)\n     else\n+        flush();\n     note(a);\n }\n", "else is not in the mail"),
         ("@@ -1,3 +1,5 @@\n void f(int a)\n {\n+#define TWICE(x) \\\n+    x; \\\n     x; \\\n", "in the middle of a statement"),

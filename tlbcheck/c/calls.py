@@ -37,7 +37,13 @@ def read_call(reader: Expressions, node: Node) -> Value:
         reader.sequence(arguments)
         return unknown(f"the result of {name}, which is assumed to have no effect")
     elif reader.names.defines(name):
-        return _followed(reader, node, name, arguments)
+        if (unread := reader.names.unreadable(name, reader.place(node))) is None:
+            return _followed(reader, node, name, arguments)
+        reader.note(f"{name} is taken for what the profile says: its definition cannot be read, {unread.message} ({unread.place})")
+        if entry is None or entry.meaning is None:
+            return _followed(reader, node, name, arguments)
+    elif entry is not None and reader.names.is_changed(name):
+        raise reader.refuse(node, f"the patch changes {name}, and what it means then", f"give a profile with another entry for {name}")
     if entry is None:
         place = reader.names.variable(canonical(node))
         if place is not None or canonical(node) in reader.names.assumed:
@@ -137,6 +143,8 @@ def _followed(reader: Expressions, node: Node, name: str, arguments: list[Node])
     kinds = tuple(None if v.expr is None else v.expr.type if not isinstance(v.type, Integer) else v.type.type for _, v in given.values())
     made = reader.names.follow(name, kinds, reader.place(node))
     reader.callees[made.procedure] = None
+    if made.outside:
+        reader.note(f"{name} is read where another file defines it ({made.procedure.place})")
     if made.given:
         reader.note(f"{name} is taken to be what the profile defines ({made.procedure.place})")
     args = []

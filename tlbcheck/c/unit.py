@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import pairwise
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from tlbcheck.c.elsewhere import NOWHERE, Elsewhere, functions_elsewhere
 from tlbcheck.c.enumerators import Enumerator, enumerators
 from tlbcheck.c.names import Constant, Followed, Signature
 from tlbcheck.c.preprocess import Dependency, Macro, Preprocessor
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _ASM = frozenset({"asm", "__asm__", "__asm"})
+_KEYWORDS = frozenset({"static", "const", "volatile", "unsigned", "signed", "long", "int", "short", "char", "void", "struct", "union", "enum", "typedef", "extern", "inline", "bool", "return"})
 _DEPTH = 32
 _FUNCTIONS = 500
 
@@ -73,11 +76,19 @@ class CUnit:
     types: Typedefs
     enumerations: Sequence[Segment]
     """Definitions that may hold enumeration constants."""
+    declarations: Sequence[Segment]
+    """What the file defines that is no function."""
     given: int
     """The position of the last of the profile's definitions."""
     damage: InputError | None = None
     given_values: Mapping[str, Place] = field(default_factory=dict)
     """Where the file itself gives a constant of its top level its value."""
+    outer: Mapping[str, Segment] = field(default_factory=dict)
+    """The functions of other files of the code base."""
+    stands_in: Mapping[str, Segment] = field(default_factory=dict)
+    """The profile's own definitions of functions that other files define, too."""
+    changed: frozenset[str] = frozenset()
+    """Names that a patch defines anew in other files."""
     functions: dict[str, Place] = field(init=False)
     acting: frozenset[str] = field(init=False)
     """Functions of the profile that contain assembly."""
@@ -92,6 +103,7 @@ class CUnit:
     _constants: dict[str, Constant] = field(default_factory=dict)
     _read: dict[p.Procedure, _Read] = field(default_factory=dict)
     _stack: list[str] = field(default_factory=list)
+    _tried: dict[str, InputError | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.functions = {name: s.place for name, s in self.segments.items() if s.origin is self.own}
@@ -136,7 +148,14 @@ class CUnit:
             for d in sorted(wanted, key=lambda d: (d.name, d.place)):
                 if not any(d.name == n and v == d.value for n, v in self._said(found)):
                     found[str(d)] = None
+        if taken := sorted(self._taken(procedure)):
+            found[f"what {', '.join(taken)} {'mean' if len(taken) > 1 else 'means'} is as the profile says ({self.profile.name}): definitions that may stand elsewhere were not read"] = None
         return tuple(found)
+
+    def _taken(self, procedure: p.Procedure) -> set[str]:
+        """The names of operations of which no definition was seen."""
+        used = {n for read in self.closure(procedure) for n in read.names}
+        return {n for n in used - self.segments.keys() if (e := self.profile.calls.get(n)) is not None and e.meaning is not None}
 
     def _said(self, found: dict[str, None]) -> list[tuple[str, str | None]]:
         known = {str(d): (d.name, d.value) for r in self._read.values() for d in r.depends} | {str(d): (d.name, d.value) for g in self.preprocessor.groups for d in g.depends}
@@ -147,8 +166,11 @@ class CUnit:
         return tuple(g for read in self.closure(procedure) for g in self.missing(read.segment))
 
     def missing(self, segment: Segment) -> list[Gap]:
+        if segment.origin is not self.own and segment not in self.outer.values():
+            return []
         first, last = segment.lines
-        return [g for g in self.source.gaps if segment.origin is self.own and first < g.before <= last + (g.before >= len(self.source.lines))]
+        source = segment.origin.source
+        return [g for g in source.gaps if first < g.before <= last + (g.before >= len(source.lines))]
 
     def ignores(self, procedure: p.Procedure) -> tuple[str, ...]:
         """The parameters that callers of the role pass and that ``procedure`` does not take."""
@@ -160,6 +182,36 @@ class CUnit:
         So a caller can see whether a version of the code knows PCIDs at all.
         """
         return frozenset(n for read in self.closure(procedure) if read.segment.origin is self.own for n in read.names)
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """The code of a function as it is written, without comments and white space."""
+        return tuple(t.text for t in self.segments[name].tokens)
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """The lines of a function, comments too."""
+        first, last = self.segments[name].lines
+        return tuple(line.text for line in self.segments[name].origin.source.lines[first : last + 1])
+
+    def closure_words(self, name: str) -> dict[str, tuple[str, ...]]:
+        """The code of a function and of what it names, directly or not (functions, constants, types), with all macros expanded."""
+        found: dict[str, tuple[str, ...]] = {}
+        used: set[str] = set()
+        work = [name]
+        while work:
+            n = work.pop()
+            if n in found or n not in self.segments:
+                continue
+            tokens = self.segments[n].tokens
+            with suppress(InputError):  # then its macros cannot be expanded, which reading the function tells
+                tokens, _ = self.preprocessor.expanded(tokens)
+            found[n] = tuple(t.text for t in tokens)
+            work += [t.text for t in tokens if t.kind == "name"]
+            used |= {t.text for t in tokens if t.kind == "name"} - _KEYWORDS
+        for segment in self.declarations:
+            words = tuple(t.text for t in segment.tokens)
+            if used.intersection(words):
+                found[" ".join(words)] = words
+        return found
 
     def closure(self, procedure: p.Procedure) -> list[_Read]:
         found: dict[p.Procedure, None] = {}
@@ -290,6 +342,34 @@ class CUnit:
     def defines(self, name: str) -> bool:
         return name in self.segments
 
+    def is_changed(self, name: str) -> bool:
+        return name in self.changed
+
+    def unreadable(self, name: str, place: Place) -> InputError | None:
+        """Why a function that another file defines cannot be read, if it cannot; from then on the profile's own definition counts, if there is one.
+
+        Raises ``InputError`` if a patch changes it, or if nothing else says what it means.
+        """
+        if self.segments.get(name) is not self.outer.get(name) or name not in self.outer:
+            return None
+        if name not in self._tried:
+            self._tried[name] = None
+            try:
+                types = [t for _, t in self.signature(name, place).parameters]
+                self.follow(name, tuple(t.type if isinstance(t, Integer) else None for t in types), place)
+            except InputError as refused:
+                self._tried[name] = refused
+        error = self._tried[name]
+        if error is None:
+            return None
+        if name in self.changed or (name not in self.stands_in and name not in self.profile.calls):
+            whose = ", which the patch changes," if name in self.changed else ""
+            raise InputError(f"{name}{whose} cannot be read: {error.message}", place=error.place or place, hint=error.hint)
+        if name in self.stands_in:
+            self.segments[name] = self.stands_in[name]
+            self._parsed.pop(name, None)
+        return error
+
     def signature(self, name: str, place: Place) -> Signature:
         syntax, _ = self.parsed(name)
         return self.declared(syntax, syntax.root)
@@ -400,7 +480,8 @@ class CUnit:
         for node, _ in walk(syntax.root):
             if node.type == "enumerator":
                 raise syntax.refuse(node, "an enumeration inside a function", "declare it outside")
-        reader = Statements(self, syntax, given=segment.origin is not self.own, result=signature.result)
+        of_profile = segment.origin is not self.own and self.outer.get(name) is not segment
+        reader = Statements(self, syntax, given=of_profile, result=signature.result)
         for q in parameters:
             if q.name in ignores:
                 reader.passed[q.name] = q
@@ -430,7 +511,7 @@ class CUnit:
         procedure = p.Procedure(name, parameters, segment.place, lambda: body, result, role, "")
         names = frozenset(t.text for t in segment.tokens if t.kind == "name")
         self._read[procedure] = _Read(segment, (*notes, *reader.notes), depends | reader.depends, tuple(reader.callees), names, ignores)
-        return Followed(procedure, segment.origin is not self.own)
+        return Followed(procedure, of_profile, outside=segment.origin is not self.own and not of_profile)
 
 
 @_guarded
@@ -443,11 +524,13 @@ def read_unit(
     undefines: Collection[str] = (),
     hypotheses: Mapping[str, bool] | None = None,
     settled: Sequence[tuple[Macro, frozenset[Dependency]]] = (),
+    elsewhere: Elsewhere = NOWHERE,
 ) -> CUnit:
     """Read a C file. ``defines`` are the names that ``-D`` gives (an empty value counts as none), ``undefines`` those of ``-U``.
 
     ``hypotheses`` and ``settled`` are what is supposed and what was found out of names that the text does
-    not define: see ``Preprocessor``.
+    not define: see ``Preprocessor``. ``elsewhere`` are other files of the code base, whose functions are
+    read there instead of being taken for what the profile says of their names.
 
     Raises ``InputError``, with its place, for text that cannot be taken apart; what stands inside a
     function is looked at when that function is asked for.
@@ -455,18 +538,26 @@ def read_unit(
     preprocessor = Preprocessor(dict(defines or {}), frozenset(undefines), hypotheses or {}, settled)
     for header in profile.headers:
         preprocessor.add(header)
+    outer = functions_elsewhere(elsewhere, profile, preprocessor)
     before = len(preprocessor.tokens)
     text = Text(source)
     preprocessor.add(text)
     found: dict[str, Segment] = {}
     types = Typedefs()
     enumerations: list[Segment] = []
+    declarations: list[Segment] = []
     position = profile_end = 0
     damage = None
     given: dict[str, Place] = {}
+    stands_in: dict[str, Segment] = {}
     ends_in_gap = any(g.before >= len(source.lines) for g in source.gaps)
-    for tokens, closing in ((preprocessor.tokens[:before], False), (preprocessor.tokens[before:], ends_in_gap)):
+    for of_file, (tokens, closing) in enumerate(((preprocessor.tokens[:before], False), (preprocessor.tokens[before:], ends_in_gap))):
         profile_end = position
+        if of_file:
+            stands_in = {n: s for n, s in found.items() if n in outer}
+            for s in outer.values():
+                s.position = profile_end
+            found |= outer
         for segment in segments(tokens, closing):
             segment.position = position = position + 1
             types.learn(segment.tokens, position)
@@ -477,10 +568,12 @@ def read_unit(
                 segment.damage = InputError(f"there are two functions '{segment.name}'", place=segment.place, hint="the configuration may leave both in: give -D NAME")
             if segment.name:
                 found[segment.name] = segment
-            elif segment.origin is text and any(t.text == "const" for t in segment.tokens):
+            if not segment.name and segment.origin is text:
+                declarations.append(segment)
+            if not segment.name and segment.origin is text and any(t.text == "const" for t in segment.tokens):
                 given |= {t.text: t.place for t, after in pairwise(segment.tokens) if t.kind == "name" and after.text == "="}
     assumed = frozenset("".join(n.split()) for n in assume_no_tlb_effect)
-    return CUnit(source, profile, assumed, preprocessor, found, text, types, enumerations, profile_end, damage, given)
+    return CUnit(source, profile, assumed, preprocessor, found, text, types, enumerations, declarations, profile_end, damage, given, outer, stands_in, elsewhere.changed)
 
 
 __all__ = ["CUnit", "read_unit"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tlbcheck.errors import Place
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.program import Procedure
+from tlbcheck.lang.program import Procedure, Statement
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Harness:
 
     ``profile`` says under which names the function of ``role`` is known and what other names mean,
     in terms of ``vocabulary``. ``defines`` is the usual configuration. ``files``: where in the project's tree the function stands, and
-    after it what else shows ``facts``; ``forced`` are headers that its build puts before every file.
+    after it what else shows ``facts``; ``forced`` are headers that its build puts before every file, and
+    ``helpers`` those that define what the profile names.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Harness:
     facts: tuple[Fact, ...]
     build: Callable[[Subject], Model]
     forced: tuple[str, ...] = ()
+    helpers: tuple[str, ...] = ()
+    closing: str = ""
+    """The operation behind which the code base does nothing to the TLB any more."""
+    mends: Callable[[Procedure, Place], Sequence[Sequence[Statement]]] = lambda procedure, place: ()
+    """What unseen lines at a place of the procedure might do that mends what is violated."""
 
 
 @dataclass(frozen=True)

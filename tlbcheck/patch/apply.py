@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.source import Source, SourceLine
 
-from .diff import FilePatch, Hunk, HunkLine, reverse
+from .diff import FilePatch, Hunk, HunkLine, Remark, reverse
+from .lexical import function_name
 
 _GUESSES = 32
+_PLACES = 4000
 
 
 def apply(patch: FilePatch, old: Source) -> Source:
     """The file after the patch: unchanged lines keep the places of ``old``, added ones have the mail's.
 
-    Raises ``InputError`` where a hunk is damaged or does not fit, and says which lines differ; if
-    the file is already as the patch leaves it, it says that. Carriage returns do not count.
+    Raises ``InputError`` where a hunk is damaged, does not fit or fits in several places, and says which
+    lines differ; if the file is already as the patch leaves it, it says that. Carriage returns do not count.
     """
+    return applied(patch, old)[0]
+
+
+def applied(patch: FilePatch, old: Source) -> tuple[Source, list[Remark]]:
+    """``apply``, and what people must know: at what offset hunks were put, and which rest on a line number alone."""
     lines: list[SourceLine] = []
     done = 0
-    for hunk, at in zip(patch.hunks, locate(patch, old), strict=True):
+    places = locate(patch, old)
+    for hunk, at in zip(patch.hunks, places, strict=True):
         lines.extend(old.lines[done:at])
         done = at
         for line in hunk.lines:
@@ -31,7 +40,17 @@ def apply(patch: FilePatch, old: Source) -> Source:
                     lines.append(replace(old.lines[done], shown=line.place))
                 done += 1
     lines.extend(old.lines[done:])
-    return Source(patch.new_name or patch.name, tuple(lines))
+    return Source(patch.new_name or patch.name, tuple(lines)), list(_offsets(patch, places, old))
+
+
+def _offsets(patch: FilePatch, places: Sequence[int], old: Source) -> Iterator[Remark]:
+    for hunk, at in zip(patch.hunks, places, strict=True):
+        moved = at - (hunk.first("-") - 1)
+        if moved:
+            where = "further down" if moved > 0 else "further up"
+            yield Remark(f"hunk {hunk.ranges} fits {abs(moved)} {'line' if abs(moved) == 1 else 'lines'} {where} in {old.name} than it says: put at its line {at + 1}", hunk.place)
+        if old.lines and not any(line.sign == " " for line in hunk.lines):
+            yield Remark(f"hunk {hunk.ranges} has no lines of context: where it belongs in {old.name} is known by its line number alone", hunk.place)
 
 
 def numbered(new: Source) -> Source:
@@ -54,10 +73,12 @@ def locate(patch: FilePatch, old: Source) -> tuple[int, ...]:
     if patch.old_name is None and not patch.copied and old.lines:
         raise InputError(f"the patch creates {patch.name}, which the tree already has", place=patch.place, hint="give the tree from before the patch")
     found = _locate(patch, old)
-    if not isinstance(found, _Misfit):
+    if isinstance(found, tuple):
         return found
-    if not isinstance(_locate(reverse(patch), old), _Misfit):
+    if isinstance(_locate(reverse(patch), old), tuple):
         raise InputError(f"the tree's {patch.name} already contains the patch", place=patch.place, hint="give the tree from before the patch")
+    if isinstance(found, _Elsewhere):
+        raise InputError(f"hunk {found.hunk.ranges} {found.why}", place=found.hunk.place, hint="give the tree that the patch was made for")
     line, words = _difference(found, old)
     raise InputError(f"hunk {found.hunk.ranges} does not fit the tree's {patch.name}: {words}", place=line.place, hint="give the tree that the patch was made for")
 
@@ -68,8 +89,20 @@ class _Misfit:
     expected: int
 
 
-def _locate(patch: FilePatch, old: Source) -> tuple[int, ...] | _Misfit:
-    """Where each hunk fits, nearest to where it is announced, or the first one that fits nowhere."""
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """A hunk that fits, but not in one place that can be told to be the right one."""
+
+    hunk: Hunk
+    why: str
+
+
+def _locate(patch: FilePatch, old: Source) -> tuple[int, ...] | _Misfit | _Elsewhere:
+    """Where each hunk fits, or the first one that fits nowhere, or in no place that can be told to be the right one.
+
+    Of several places it is the one where it is announced (moved as far as the hunk above it); but first
+    of all one under the heading that the hunk names.
+    """
     # Lines become single characters, so that the search is str.find: linear, whatever the text.
     letters: dict[str, str] = {}
 
@@ -77,26 +110,84 @@ def _locate(patch: FilePatch, old: Source) -> tuple[int, ...] | _Misfit:
         return letters.setdefault(text, chr(len(letters)))
 
     whole = "".join(spelled(line.text) for line in old.lines)
-    backwards = whole[::-1]
+    headings = _Headings(old)
     places: list[int] = []
     floor = offset = 0
     for hunk in patch.hunks:
         before = "".join(spelled(_text(line)) for line in hunk.side("-"))
         expected = hunk.first("-") - 1 + offset
-        start = max(expected, floor)
-        if not any(line.sign == " " for line in hunk.lines) and not whole.startswith(before, start):
-            return _Misfit(hunk, expected)  # without context no other place is any better founded
-        after = whole.find(before, start)
-        mirrored = backwards.find(before[::-1], max(len(whole) - start - len(before), 0))
-        ahead = len(whole) - mirrored - len(before) if mirrored >= 0 else -1
-        fits = [at for at in (after, ahead) if at >= floor]
+        if any(line.sign == " " for line in hunk.lines):
+            fits = list(_all(whole, before, floor))
+        else:  # without context no other place is any better founded
+            fits = [expected] if expected >= floor and expected <= len(whole) and whole.startswith(before, expected) else []
         if not fits:
             return _Misfit(hunk, expected)
-        at = min(fits, key=lambda at: abs(at - expected))
+        named = [at for at in fits if headings.above(at, hunk)]
+        if not named and headings.known(hunk) and not _has_its_own(hunk):
+            there = headings.text(fits[0])
+            return _Elsewhere(hunk, f"fits {old.name} only under `{there}`, and its heading is `{_heading(hunk)}`")
+        fits = named or fits
+        if expected in fits:
+            at = expected
+        elif len(fits) == 1:
+            at = fits[0]
+        else:
+            numbers = ", ".join(str(at + 1) for at in fits[:4]) + (", ..." if len(fits) > 4 else "")
+            return _Elsewhere(hunk, f"fits {old.name} in {len(fits)} places (from its lines {numbers} on), and not where it is announced")
         places.append(at)
         offset += at - expected
         floor = at + len(before)
     return tuple(places)
+
+
+def _all(whole: str, part: str, start: int) -> Iterator[int]:
+    """Every place of ``part``, the nearest few thousand of them: more decide nothing."""
+    for _ in range(_PLACES):
+        start = whole.find(part, start)
+        if start < 0:
+            return
+        yield start
+        start += 1
+
+
+class _Headings:
+    """What a hunk's heading is at each line of a file: the last line above it that begins with a letter, as diff -p has it."""
+
+    def __init__(self, old: Source) -> None:
+        self.last: list[str] = [""]
+        for line in old.lines:
+            begins = line.text[:1]
+            self.last.append(line.text.strip() if begins.isalpha() or begins in ("_", "$") else self.last[-1])
+
+    def text(self, at: int) -> str:
+        return self.last[min(at, len(self.last) - 1)]
+
+    def above(self, at: int, hunk: Hunk) -> bool:
+        """Whether a hunk at ``at`` stands under the heading that it names."""
+        return _same_heading(_heading(hunk), self.text(at))
+
+    def known(self, hunk: Hunk) -> bool:
+        """Whether the file has the hunk's heading anywhere."""
+        return any(_same_heading(_heading(hunk), text) for text in dict.fromkeys(self.last))
+
+
+def _heading(hunk: Hunk) -> str:
+    return hunk.heading.text.strip() if hunk.heading else ""
+
+
+def _same_heading(heading: str, line: str) -> bool:
+    """Headings are cut off at some width."""
+    return bool(heading) and (line.startswith(heading) or (bool(name := function_name(heading.removesuffix("{").rstrip())) and name == function_name(line.removesuffix("{").rstrip())))
+
+
+def _has_its_own(hunk: Hunk) -> bool:
+    """Whether another definition begins in the hunk above what it changes, so that its heading is not what it is about."""
+    for line in hunk.lines:
+        if line.sign != " ":
+            return False
+        if line.text[:1].isalpha() or line.text[:1] == "_":
+            return True
+    return False
 
 
 def _difference(misfit: _Misfit, old: Source) -> tuple[HunkLine | Hunk, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from tlbcheck.errors import Place
@@ -86,7 +87,10 @@ class FilePatch:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One mail's or commit's patch. Words about it are empty where the text does not say them."""
+    """What one person sent at once, in a mail, a commit or a reply. Words about it are empty where the text does not say them.
+
+    ``subject`` is the mail's, so that of a reply's own diff begins with Re. ``quoted_by``: who quotes the patch in a reply.
+    """
 
     files: tuple[FilePatch, ...]
     subject: str = ""
@@ -96,8 +100,21 @@ class Patch:
     series: tuple[int, int] | None = None
     """(n, m) of ``[PATCH n/m]``."""
     remarks: tuple[Remark, ...] = ()
+    quoted: bool = False
+    quoted_by: str = ""
+    commit: str = ""
+    """The name of the commit, where the text is that of git log or git show."""
+
+    @property
+    def version(self) -> int:
+        """2 of ``[PATCH v2 1/3]``; 1 where the subject does not say it."""
+        tag = _TAG.search(self.subject[:500])
+        found = _VERSION.search(tag[0]) if tag else None
+        return int(found[1]) if found else 1
 
 
+_TAG = re.compile(r"\[[^\]]*\]")
+_VERSION = re.compile(r"\bv(\d{1,3})\b", re.IGNORECASE)
 _OPPOSITE = {" ": " ", "+": "-", "-": "+"}
 
 

@@ -78,10 +78,11 @@ class _Reader:
         self.message = message
         self.lines = message.lines
         self.patches: list[Patch] = []
-        self.files: list[_Draft] = []
+        self.drafts: dict[int, list[_Draft]] = {}
+        """The files of what is being read, by how deep they are quoted: each depth is somebody else's patch."""
         self.remarks: list[Remark] = []
         self.words: dict[str, str] = {}
-        self.quoted = False
+        self.commit = ""
 
     def read(self) -> list[Patch]:
         at = 0
@@ -105,11 +106,12 @@ class _Reader:
             below = level.below(self.lines[at + 1])
             if below is not None and below.text.startswith("+++ "):
                 return self._names(at, level, line, below)
-        if text.startswith(("Binary files ", "GIT binary patch")) and self.files and not self.files[-1].hunks:
-            self.files[-1].binary = True
+        files = self.drafts.get(level.depth, [])
+        if text.startswith(("Binary files ", "GIT binary patch")) and files and not files[-1].hunks:
+            files[-1].binary = True
         if level.depth == 0 and _COMMIT.match(text):
             return self._commit(at)
-        if not self.files:
+        if not files:
             self._word(line, level)
         return at + 1
 
@@ -129,6 +131,7 @@ class _Reader:
         """The head of ``git log`` or ``git show``: the fields, then the indented message."""
         self._finish()
         self.message = replace(self.message, subject="", author="", date="", message_id="")
+        self.commit = self.lines[at].text.split()[1]
         at += 1
         while at < len(self.lines) and self.lines[at].text.strip():
             name, colon, value = self.lines[at].text.partition(":")
@@ -143,7 +146,6 @@ class _Reader:
 
     def _file(self, at: int, level: Level, line: SourceLine) -> int:
         """``diff --git``, which a mailer may have wrapped between the names, and the lines that follow it."""
-        self.quoted = self.quoted or level.depth > 0
         words = line.text.removeprefix(FILE).strip()
         at += 1
         names = _both_names(words)
@@ -153,7 +155,7 @@ class _Reader:
                 names = _both_names(" ".join([words, *(part.text.strip() for part in rest if part is not None)]).strip())
                 at += count if names is not None else 0
         draft = _Draft(line.place, *(names or (None, None)))
-        self.files.append(draft)
+        self.drafts.setdefault(level.depth, []).append(draft)
         while at < len(self.lines):
             below = level.below(self.lines[at])
             if below is None or not self._extended(draft, below.text):
@@ -179,11 +181,11 @@ class _Reader:
 
     def _names(self, at: int, level: Level, line: SourceLine, below: SourceLine) -> int:
         """``--- old`` and ``+++ new``: of the file that ``diff --git`` began, or of a new one."""
-        self.quoted = self.quoted or level.depth > 0
         old, new = _stripped(_plain_name(line.text[4:]), _plain_name(below.text[4:]))
-        if not self.files or self.files[-1].hunks or self.files[-1].modes.get("names"):
-            self.files.append(_Draft(line.place))
-        draft = self.files[-1]
+        files = self.drafts.setdefault(level.depth, [])
+        if not files or files[-1].hunks or files[-1].modes.get("names"):
+            files.append(_Draft(line.place))
+        draft = files[-1]
         if draft.old_name is None and draft.new_name is None:
             draft.old_name, draft.new_name = old, new
         draft.created = draft.created or old is None
@@ -193,29 +195,33 @@ class _Reader:
 
     def _hunk(self, at: int, level: Level, line: SourceLine) -> int:
         hunk, end = read_hunk(self.lines, at, level, line)
-        if self.files:
-            self.files[-1].hunks.append(hunk)
+        if files := self.drafts.get(level.depth):
+            files[-1].hunks.append(hunk)
         else:
             self.remarks.append(Remark(f"hunk {hunk.ranges} is of a file that the mail does not name", hunk.place))
         return end
 
     def _finish(self) -> None:
-        """Close the patch that was being read, if there is one."""
-        if self.files or self.remarks:
+        """Close what was being read, if there is anything: what is quoted deepest was sent first."""
+        for depth in sorted(self.drafts, reverse=True) or [0] * bool(self.remarks):
             about = self.message
             subject = about.subject or self.words.get("subject", "")
-            if self.quoted:
+            if depth:
                 # A reply's own header names the reviewer; who wrote the patch is what it quotes.
-                deepest = max((name for name in self.words if name.startswith("author") and name != "author"), default="author")
-                author = self.words.get(deepest, "") or self.words.get("author", "")
-                date = self.words.get(deepest.replace("author", "date"), "")
+                above = max((name for name in self.words if re.fullmatch(r"author\d+", name) and int(name[6:]) < depth), default="author")
+                author = self.words.get(above, "") or self.words.get("author", "")
+                date = self.words.get(above.replace("author", "date"), "")
             else:
                 author = self.words.get("author", "") or about.author
                 date = about.date or self.words.get("date", "")
             series = _SERIES.search(subject[:500])
             position = (int(series[1]), int(series[2])) if series else None
-            self.patches.append(Patch(tuple(draft.patch() for draft in self.files), subject, author, date, about.message_id, position, tuple(self.remarks)))
-        self.files, self.remarks, self.words = [], [], {}
+            files = tuple(draft.patch() for draft in self.drafts.get(depth, []))
+            self.patches.append(
+                Patch(files, subject, author, date, about.message_id, position, tuple(self.remarks), depth > 0, about.author if depth else "", self.commit)
+            )
+            self.remarks = []
+        self.drafts, self.remarks, self.words = {}, [], {}
 
 
 def _in_order(hunks: Sequence[Hunk]) -> list[Hunk]:

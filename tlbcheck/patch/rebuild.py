@@ -18,7 +18,11 @@ from tlbcheck.lang.source import Gap, Source, SourceLine
 from .diff import FilePatch, Hunk
 from .lexical import CodeLine, Lexer, Nesting, begins_anew, function_name, functions, starts_in_comment
 
-_TREE = "give the tree (--tree)"
+_TREE = "give the tree (--tree DIR)"
+_HIDDEN = "assumed free of TLB effects, and that nothing returns or jumps there, and no block, loop or condition (#if too) begins or ends"
+"""What is assumed of a function's lines that are not in the mail."""
+_OUTSIDE = "assumed to define nothing that the function uses, and to begin or end no #if around it"
+_TAB = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class _Builder:
         last = next((line.place for hunk in reversed(self.patch.hunks) for line in hunk.lines[-1:]), self.patch.place)
         self._leave(last, reached)
         if self.patch.old_name is not None and self.patch.new_name is not None:
-            self._gap(last, f"{self.word} lines from {reached} on, if there are any, are not in the mail")
+            self._gap(last, f"{self.word} lines from {reached} on, if there are any, are not in the mail: {_OUTSIDE}")
         self._match_conditions()
         return Source(self.name, tuple(self.out), tuple(self.gaps))
 
@@ -214,11 +218,15 @@ class _Builder:
         if unit and heading and where in ("inside", "unknown") and unit.headed(heading):
             if not unit.at_statement:
                 unit.break_off("lines are missing in the middle of a statement", hunk.place)
-            unit.gaps.append(Gap(len(unit.lines), f"{said} between two hunks of {unit.name or heading} {verb} not in the mail", hunk.place))
+            if unit.nesting.conditions:
+                unit.break_off("the #endif of a condition in it may be among lines that are missing", hunk.place)
+            if unit.nesting.braces > 1:
+                unit.break_off("lines are missing inside a block, where another branch may begin", hunk.place)
+            unit.gaps.append(Gap(len(unit.lines), f"{said} between two hunks of {unit.name or heading} {verb} not in the mail: {_HIDDEN}", hunk.place))
             unit.whole, unit.after_gap = False, True
             return lines
         self._leave(hunk.place, reached)
-        self._gap(hunk.place, f"{said} {'above the first hunk' if reached == 1 else 'between two hunks'} {verb} not in the mail")
+        self._gap(hunk.place, f"{said} {'above the first hunk' if reached == 1 else 'between two hunks'} {verb} not in the mail: {_OUTSIDE}")
         has_code = any(line.code.code.strip() for line in lines)
         self.lost = where == "outside"
         if where == "outside" or (where == "unknown" and not has_code):
@@ -244,7 +252,7 @@ class _Builder:
         else:
             unit.lines.append(SourceLine("{", place))
             unseen = f"the beginning of {unit.name or 'the body'} (up to {self.word} line {hunk.first(self.sign) - 1})"
-            unit.gaps.append(Gap(len(unit.lines), f"{unseen} is not in the mail: assumed free of TLB effects", hunk.place))
+            unit.gaps.append(Gap(len(unit.lines), f"{unseen} is not in the mail: {_HIDDEN}", hunk.place))
             unit.nesting.braces, unit.whole, unit.after_gap = 1, False, True
         self.unit = unit
 
@@ -273,7 +281,7 @@ class _Builder:
         last = unit.lines[-1].place
         if unit.nesting.parens > 0 or (unit.last_code[-1] not in ";{}:)" and not unit.last_code.endswith("else")):
             unit.break_off("the mail ends in the middle of a statement", last)
-        unit.gaps.append(Gap(len(unit.lines), f"the end of {unit.name} ({self.word} lines from {reached} on) is not in the mail: assumed free of TLB effects", last, unit.name))
+        unit.gaps.append(Gap(len(unit.lines), f"the end of {unit.name} ({self.word} lines from {reached} on) is not in the mail: {_HIDDEN}", last, unit.name))
         if not unit.at_statement or unit.last_code.endswith(":"):
             unit.lines.append(SourceLine(";", last))
         unit.lines.extend([SourceLine("#endif", last)] * unit.nesting.conditions)
@@ -373,7 +381,9 @@ class _Builder:
         if stripped.startswith("}"):
             depth -= 1
         expected = unit.indents.get(depth, depth * self.step)
-        if depth >= 0 and code.indent != expected:
+        if stripped.startswith("{"):
+            unit.break_off("what the block belongs to that begins here (an if, a loop) may be among lines that are missing", line.source.place)
+        elif depth >= 0 and code.indent != expected:
             unit.break_off(f"this line is indented by {code.indent} columns where {expected} were expected, so it belongs to something that begins or ends outside the mail", line.source.place)
         elif stripped.startswith("else"):
             unit.break_off("the if of this else is not in the mail", line.source.place)
@@ -457,12 +467,12 @@ def _where(lines: Sequence[CodeLine]) -> str:
 
 
 def _indentation(patch: FilePatch) -> int:
-    """The columns of one level in this file: the least that a line of it is indented by, not counting comments."""
-    widths = []
-    for hunk in patch.hunks:
-        for line in hunk.lines:
-            stripped = line.text.strip()
-            expanded = line.text.expandtabs(8)
-            if stripped and not stripped.startswith(("*", "#")):
-                widths.append(len(expanded) - len(expanded.lstrip()))
-    return min((width for width in widths if width >= 2), default=4)
+    """The columns of one level in this file: a tab, or the least number of spaces that a line of it is indented by, comments apart, but four at most.
+
+    Hunks may show nothing but the inside of a block, which must not pass for the first level.
+    """
+    code = [line.text for hunk in patch.hunks for line in hunk.lines if line.text.strip() and not line.text.strip().startswith(("*", "#"))]
+    spaces = [len(text) - len(text.lstrip()) for text in code if text.startswith("  ")]
+    if sum(text.startswith("\t") for text in code) > len(spaces):
+        return _TAB
+    return min([*spaces, 4])

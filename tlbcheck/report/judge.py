@@ -20,8 +20,13 @@ def reproduce(results: Sequence[PropertyResult]) -> str:
     return shlex.join(["tlbcheck", "verify", first.origin.get("file") or first.model, *properties, *processor])
 
 
+def each(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A review as reviews of one patch and file each, all that was judged; any other result as it is."""
+    return [document, *({**document, **other, "others": [], "passed": []} for other in document.get("others", ()))]
+
+
 def facts_of(document: Mapping[str, Any], result: PropertyResult) -> Mapping[str, Any]:
-    """What a document says of a result's model; a review has one model, the code with the patch."""
+    """What a document says of a result's model; a review of one patch has one model, the code with the patch."""
     models = document.get("models", {})
     facts: Mapping[str, Any] = models.get(result.model) or models.get("after") or {}
     return facts

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.escape import xml_text
-from tlbcheck.report.judge import reproduce
+from tlbcheck.report.judge import each, reproduce
 from tlbcheck.report.schema import property_of, run_of
 from tlbcheck.report.story import render
 from tlbcheck.result import Failure, PropertyResult, Status, Verdict
@@ -27,8 +27,12 @@ def build(document: Mapping[str, Any]) -> str:
         case "matrix":
             _suite(root, document["model"], [_row(document["model"], r) for r in document["rows"]])
         case "review":
-            after = map(property_of, document["verdicts"]["after"] or [])
-            _suite(root, document["patch"]["subject"] or document["patch"]["shown"], [*map(_finding, document["findings"]), *(_case(r, expect=False) for r in after)])
+            for one in each(document):
+                after = map(property_of, one["verdicts"]["after"] or [])
+                _suite(root, one["patch"]["subject"] or one["patch"]["shown"], [*map(_finding, one["findings"]), *(_case(r, expect=False) for r in after)])
+            for p in document.get("passed", ()):
+                if p["refused"]:
+                    _suite(root, p["patch"], [_refused(p["text"])])
     for kind in ("tests", "failures", "errors", "skipped"):
         root.set(kind, str(sum(int(s.get(kind, "0")) for s in root)))
     tree.indent(root)
@@ -80,6 +84,12 @@ def _unlike(r: PropertyResult) -> str:
 def _error(model: str, failure: Failure) -> tree.Element:
     case = _test(model, "check")
     _said(case, "error", failure.message, "error")
+    return case
+
+
+def _refused(message: str) -> tree.Element:
+    case = _test("review", "read")
+    _said(case, "error", message, "error")
     return case
 
 

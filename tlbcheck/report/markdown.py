@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlbcheck.report.escape import code, fenced, markdown
-from tlbcheck.report.judge import reproduce
+from tlbcheck.report.judge import each, reproduce
 from tlbcheck.report.schema import run_of
 from tlbcheck.report.story import render
 from tlbcheck.report.wording import file_and_line, sentence
@@ -83,13 +83,20 @@ def _declared(expected: Mapping[str, str]) -> str:
 
 
 def _review(document: Mapping[str, Any]) -> list[str]:
+    passed = [f"- {code(file_and_line(p))}: {markdown(p['patch'])}: {'not judged: ' if p['refused'] else ''}{markdown(p['text'])}" for p in document.get("passed", ())]
+    return [part for one in each(document) for part in _reviewed(one)] + (["\n".join(passed)] if passed else [])
+
+
+def _reviewed(document: Mapping[str, Any]) -> list[str]:
+    """One patch and file."""
     patch = document["patch"]
-    parts = [f"## {markdown(patch['subject'] or patch['shown'])}"]
+    parts = [f"## {markdown(patch['title'] if document.get('others') else patch['subject'] or patch['shown'])}"]
     if patch["author"]:
         parts.append(f"by {markdown(patch['author'])}")
     for key, head in (("introduces", "Introduces"), ("fixes", "Fixes"), ("leaves", "Leaves as it was")):
         if document[key]:
             parts.append("\n".join([f"**{head}:**", "", *(f"- {code(x['property'])}: {markdown(x['summary'])}" for x in document[key])]))
+    parts += [markdown(sentence(document["unchanged"]))] if document.get("unchanged") else []
     parts += ["\n".join(f"- Assumed before the patch alone: {markdown(a)}" for a in document["assumed_before"])] if document.get("assumed_before") else []
     if document["findings"] and document.get("places"):
         parts.append(markdown(sentence(document["places"])))

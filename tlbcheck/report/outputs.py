@@ -12,12 +12,13 @@ from typing import Any
 
 from tlbcheck.errors import InputError
 from tlbcheck.files import write_text
-from tlbcheck.report.judge import facts_of
+from tlbcheck.report.judge import each, facts_of
 from tlbcheck.report.schema import property_of
 
 ENDINGS = (".html", ".itf.json", ".json", ".sarif", ".xml", ".md")
 """Longest match first: an ``.itf.json`` is no ``.json``."""
 _TRACES_ONLY = ".itf.json"
+_PAGES = ".html"
 _REFUSED = {
     "matrix": {".itf.json": "a matrix has no trace", ".sarif": "a matrix has no places"},
     "list": {".itf.json": "the library has no trace", ".sarif": "the library has no findings", ".xml": "the library has no verdicts of its own"},
@@ -50,6 +51,8 @@ def write(document: Mapping[str, Any], paths: Sequence[Path]) -> list[str]:
         try:
             if ending(path) == _TRACES_ONLY:
                 said += _traces(document, path)
+            elif ending(path) == _PAGES:
+                said += _pages(document, path)
             else:
                 write_text(path, _builder(ending(path))(document))
                 said.append(f"wrote {path}")
@@ -84,13 +87,23 @@ def _traces(document: Mapping[str, Any], path: Path) -> list[str]:
     """A trace a file: the first is FILE, the others FILE with a number."""
     from tlbcheck.report import itf
 
-    results = map(property_of, [*(document.get("results") or []), *((document.get("verdicts") or {}).get("after") or [])])
-    runs = [(r, v) for r in results for v in r.told]
+    results = [(one, property_of(e)) for one in each(document) for e in [*(one.get("results") or []), *((one.get("verdicts") or {}).get("after") or [])]]
+    runs = [(one, r, v) for one, r in results for v in r.told]
     if not runs:
         return [f"{path}: not written, since nothing is violated"]
     said = []
-    for i, (r, v) in enumerate(runs, 1):
+    for i, (one, r, v) in enumerate(runs, 1):
         file = path if i == 1 else path.with_name(f"{path.name.removesuffix(_TRACES_ONLY)}-{i}{_TRACES_ONLY}")
-        write_text(file, itf.build(r.model, r.name, v.told, facts_of(document, r)))
+        write_text(file, itf.build(r.model, r.name, v.told, facts_of(one, r)))
         said.append(f"wrote {file} ({r.model}: {r.name})")
+    return said
+
+
+def _pages(document: Mapping[str, Any], path: Path) -> list[str]:
+    """A page for each patch and file of a review: the first is FILE, the others FILE with a number."""
+    said = []
+    for i, one in enumerate(each(document), 1):
+        file = path if i == 1 else path.with_name(f"{path.name.removesuffix(_PAGES)}-{i}{_PAGES}")
+        write_text(file, _builder(_PAGES)(one))
+        said.append(f"wrote {file}")
     return said

@@ -13,6 +13,7 @@ from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import Model
 from tlbcheck.library import find_properties, named
 from tlbcheck.replay.check import ReplayError
+from tlbcheck.report.judge import each
 from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, assumed, covered, declared_of, digest, sufficiency_of
 from tlbcheck.report.schema import property_of
@@ -156,7 +157,7 @@ class _Subject:
 
 def _results(document: Mapping[str, Any]) -> list[PropertyResult]:
     """The verdicts of ``verify``, or on both sides of a ``review``; other results have none."""
-    entries = document.get("results", ()) if document["command"] != "review" else [e for side in document["verdicts"].values() for e in side or []]
+    entries = document.get("results", ()) if document["command"] != "review" else [e for one in each(document) for side in one["verdicts"].values() for e in side or []]
     return [property_of(e) for e in entries]
 
 

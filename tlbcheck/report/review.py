@@ -10,47 +10,63 @@ from tlbcheck.engines.run import confirm
 from tlbcheck.engines.trace import Violation
 from tlbcheck.errors import Place
 from tlbcheck.faults import Fault
+from tlbcheck.patch.tree import remember
 from tlbcheck.report.facts import model_facts
+from tlbcheck.report.judge import each
 from tlbcheck.report.result import Teller, case_values, document, model_result, relative
 from tlbcheck.report.schema import property_json, property_of
 from tlbcheck.report.wording import sentence
 from tlbcheck.result import PropertyResult, Verdict
-from tlbcheck.review import Key, Review, Side
+from tlbcheck.review import Key, Review, Reviewed, Side
 
 _WIDTH = 72
 
 
-def review_json(review: Review, text: str) -> dict[str, Any]:
-    """The document of ``tlbcheck review --json``; ``text`` is the mail."""
-    first = review.patches[0]
+def reviews_json(reviewed: Reviewed, text: str) -> dict[str, Any]:
+    """The document of ``tlbcheck review --json``; ``text`` is the mail.
+
+    It is about the first patch (and file of it) that was judged; the ``others`` are told in the same form.
+    """
+    first, *others = [_one(r, text) for r in reviewed.reviews]
+    passed = [{**relative(p.place), "patch": p.sent.title, "text": p.text, "refused": p.refused} for p in reviewed.passed]
+    return document("review", **first, others=others, passed=passed)
+
+
+def _one(review: Review, text: str) -> dict[str, Any]:
+    """One patch and file. Its lines can be quoted as they are after the patch."""
+    if (source := review.after.source) is not None and all(x.place.file == source.name for x in source.lines):
+        remember(source.name, source.text)
+    first = review.patch
     before, after = review.before.violations(), review.after.violations()
     known = review.before.result is not None and review.after.result is not None
     model = review.after.model or review.before.model
-    return document(
-        "review",
-        patch={
-            "subject": "; ".join(dict.fromkeys(p.subject for p in review.patches if p.subject)),
+    return {
+        "patch": {
+            "subject": first.subject,
             "author": first.author,
             "date": first.date,
             "file": review.file,
             "shown": relative(Place(review.file))["file"],
+            "title": review.sent.title,
         },
-        function=review.after.function or review.before.function,
-        places=_places(review),
-        rebuilt=any(s.source is not None and s.source.gaps for s in (review.before, review.after)),
-        lines=_lines(review, text),
-        verdicts={"before": _entries(review.before), "after": _entries(review.after)},
-        models={name: model_facts(s.result, source=s.source) for name, s in (("before", review.before), ("after", review.after)) if s.result is not None},
-        introduces=_grouped(review.after, after - before) if known else [],
-        fixes=_grouped(review.before, before - after) if known else [],
-        leaves=_grouped(review.after, after & before) if known else [],
-        findings=[_finding(review, f, before) for f in review.faults.found] if review.faults else [],
-        unexplained=_grouped(review.after, {(v.property, v.clause, v.case) for v in review.faults.unexplained}) if review.faults else [],
-        together=review.faults.together if review.faults else None,
-        unseen=[{**relative(u.place), "text": u.text} for u in review.unseen],
-        assumptions=list(model.assumptions) if model is not None else [],
-        assumed_before=[a for a in review.before.model.assumptions if a not in model.assumptions] if model is not None and review.before.model is not None else [],
-    )
+        "function": review.after.function or review.before.function,
+        "source": review.source,
+        "unchanged": review.unchanged,
+        "places": _places(review),
+        "rebuilt": any(s.source is not None and s.source.gaps for s in (review.before, review.after)),
+        "lines": _lines(review, text),
+        "verdicts": {"before": _entries(review.before), "after": _entries(review.after)},
+        "models": {name: model_facts(s.result, source=s.source) for name, s in (("before", review.before), ("after", review.after)) if s.result is not None},
+        "introduces": _grouped(review.after, after - before) if known else [],
+        "fixes": _grouped(review.before, before - after) if known else [],
+        "leaves": _grouped(review.after, after & before) if known else [],
+        "findings": [_finding(review, f, before) for f in review.faults.found] if review.faults else [],
+        "unexplained": _grouped(review.after, {(v.property, v.clause, v.case) for v in review.faults.unexplained}) if review.faults else [],
+        "together": review.faults.together if review.faults else None,
+        "unseen": [{**relative(u.place), "text": u.text} for u in review.unseen],
+        "assumptions": list(model.assumptions) if model is not None else [],
+        "assumed_before": [a for a in review.before.model.assumptions if a not in model.assumptions] if model is not None and review.before.model is not None else [],
+    }
 
 
 def _places(review: Review) -> str:
@@ -98,16 +114,15 @@ _KINDS = {" ": "context", "+": "add", "-": "remove"}
 def _lines(review: Review, text: str) -> list[dict[str, Any]]:
     """Every line of the mail and what it is in the patch; of a hunk's line also its number before and after the patch."""
     known: dict[int, dict[str, Any]] = {}
-    for patch in review.patches:
-        for part in patch.files:
-            for hunk in part.hunks:
-                shown = [hunk.place.line, *(x.place.line for x in hunk.lines)]
-                known |= {n: {"kind": "comment"} for n in range(min(shown), max(shown) + 1) if n not in known}
-                known[hunk.place.line] = {"kind": "context"}
-                old, new = hunk.old_start, hunk.new_start
-                for x in hunk.lines:
-                    known[x.place.line] = {"kind": _KINDS[x.sign], "file": part.name, "old": old if x.sign != "+" else None, "new": new if x.sign != "-" else None}
-                    old, new = old + (x.sign != "+"), new + (x.sign != "-")
+    for part in review.patch.files:
+        for hunk in part.hunks:
+            shown = [hunk.place.line, *(x.place.line for x in hunk.lines)]
+            known |= {n: {"kind": "comment"} for n in range(min(shown), max(shown) + 1) if n not in known}
+            known[hunk.place.line] = {"kind": "context"}
+            old, new = hunk.old_start, hunk.new_start
+            for x in hunk.lines:
+                known[x.place.line] = {"kind": _KINDS[x.sign], "file": part.name, "old": old if x.sign != "+" else None, "new": new if x.sign != "-" else None}
+                old, new = old + (x.sign != "+"), new + (x.sign != "-")
     return [{"n": n, "text": line, **known.get(n, {"kind": "other"})} for n, line in enumerate(text.split("\n"), 1)]
 
 
@@ -145,6 +160,12 @@ def _finding(review: Review, fault: Fault, before: set[Key]) -> dict[str, Any]:
 
 def render(review: Mapping[str, Any]) -> str:
     """The review for a terminal: verdicts, each fault with its shortest run, what was not seen."""
+    made = [line for one in each(review) for line in (*_told(one), "")]
+    return "\n".join([*made, *_passed(review)]).rstrip()
+
+
+def _told(review: Mapping[str, Any]) -> list[str]:
+    """One patch and file."""
     from tlbcheck.report.story import render as story
 
     made = [_title(review), ""]
@@ -156,15 +177,21 @@ def render(review: Mapping[str, Any]) -> str:
         made += ["", f"{i}. {f['file']}:{f['line']}:{f['column']}: {f['summary']}"]
         made += [f"   {x}" for x in _about(f)]
         made += ["", textwrap.indent(story(review["function"], f["property"], f["violation"]), "   ")]
-    made += ["", *_caveats(review)]
-    return "\n".join(made).rstrip()
+    return [*made, "", *_caveats(review)]
+
+
+def _passed(review: Mapping[str, Any]) -> Iterator[str]:
+    """The patches that are not judged."""
+    for p in review.get("passed", ()):
+        yield f"{p['file']}:{p['line']}: {p['patch']}: {'not judged: ' if p['refused'] else ''}{p['text']}"
 
 
 def _title(review: Mapping[str, Any]) -> str:
     patch = review["patch"]
     by = f" by {patch['author']}" if patch["author"] else ""
+    whose = patch["title"] if review.get("others") or "quoted" in patch.get("title", "") else f"{patch['subject'] or patch['shown']}{by}"
     how = "rebuilt from the hunks" if review["rebuilt"] else "with the patch applied"
-    return f"{patch['subject'] or patch['shown']}{by}: {review['function']}, {how}"
+    return f"{whose}: {review['function']} of {review['source']}, {how}" if review.get("source") else f"{whose}: {review['function']}, {how}"
 
 
 def _table(review: Mapping[str, Any]) -> Iterator[str]:
@@ -176,6 +203,8 @@ def _table(review: Mapping[str, Any]) -> Iterator[str]:
 
 def _headline(review: Mapping[str, Any]) -> Iterator[str]:
     findings = review["findings"]
+    if review.get("unchanged"):
+        yield f"{sentence(review['unchanged'])}"
     if findings:
         new = sum(1 for f in findings if f["introduced"])
         how_many = "all" if new == len(findings) else str(new or "none")
@@ -186,7 +215,7 @@ def _headline(review: Mapping[str, Any]) -> Iterator[str]:
     elif review["verdicts"]["after"] is None:
         yield f"{review['function']} cannot be seen after the patch (it is gone, or the mail does not show it): nothing is decided."
     elif all(r.verdict is Verdict.PROVED and not r.undecided for r in results_of(review, "after") or ()):
-        yield "Nothing is wrong with it after the patch."
+        yield "Nothing is wrong with it after the patch." if not review["rebuilt"] else "Nothing is wrong with it after the patch, as far as the mail shows it."
     for what, text in (("fixes", "The patch fixes"), ("unexplained", "No single change was found for")):
         for g in review[what]:
             yield f"{text} {g['property']} ({g['clause']}) in {g['cases']} case{'s' if g['cases'] != 1 else ''}: {g['summary']}."
@@ -210,7 +239,12 @@ def _caveats(review: Mapping[str, Any]) -> Iterator[str]:
 
 
 def mail(review: Mapping[str, Any]) -> str:
-    """A reply in plain text, 72 columns: each fault under the line that it is about."""
+    """Replies in plain text, 72 columns, one for each patch and file: each fault under the line that it is about."""
+    passed = [line for text in _passed(review) for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)]
+    return "\n".join([*(_reply(one) for one in each(review)), *passed]).rstrip() + "\n"
+
+
+def _reply(review: Mapping[str, Any]) -> str:
     lines, mailed = {x["n"]: x["text"] for x in review["lines"]}, review["patch"]["shown"]
     made: list[str] = []
 

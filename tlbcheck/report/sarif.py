@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tlbcheck.report.events import notes
+from tlbcheck.report.judge import each
 from tlbcheck.report.schema import run_of
 from tlbcheck.report.story import judged_at
 from tlbcheck.report.wording import sentence, what
@@ -26,12 +27,12 @@ _MOST = 1000
 
 def build(document: Mapping[str, Any]) -> str:
     """The result as a SARIF log of one run."""
-    facts = {n: f for m in document.get("models", {}).values() for n, f in m["properties"].items()}
-    facts |= {f["property"]: {"title": f["property"], "source": "", "clauses": {}} for f in document.get("findings", []) if f["property"] not in facts}
+    facts = {n: f for one in each(document) for m in one.get("models", {}).values() for n, f in m["properties"].items()}
+    facts |= {f["property"]: {"title": f["property"], "source": "", "clauses": {}} for one in each(document) for f in one.get("findings", []) if f["property"] not in facts}
     rules = list(facts)
-    results = list(_findings(document, rules) if document["command"] == "review" else _violations(document, rules))
+    results = [r for one in each(document) for r in _findings(one, rules)] if document["command"] == "review" else list(_violations(document, rules))
     driver = {"name": "tlbcheck", "version": document["tool"]["tlbcheck"], "rules": [_rule(n, facts[n]) for n in rules]}
-    errors = document.get("errors", [])
+    errors = [*document.get("errors", []), *(p for p in document.get("passed", []) if p["refused"])]
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
@@ -54,6 +55,9 @@ def _rule(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for p in document.get("passed", ()):
+        if p["refused"]:
+            yield {"level": "error", "message": {"text": f"{p['patch']} is not judged: {p['text']}"}}
     if document["command"] != "verify":
         return
     run = run_of(document)

@@ -202,6 +202,7 @@ def _review(document: Mapping[str, Any]) -> dict[str, Any]:
         "findings": [{**f, "code": text[f["here"]].lstrip("> +\t") if f["here"] else ""} for f in findings],
         "changes": [{"head": head, "class": class_, "found": document[key]} for key, head, class_ in _CHANGES if document[key]],
         "together": document.get("together"),
+        "said": [sentence(x) for x in _said(document)],
         "compared": _compared(before, after),
         "sections": sections,
         "assumptions": document["assumptions"],
@@ -210,6 +211,16 @@ def _review(document: Mapping[str, Any]) -> dict[str, Any]:
         "places": sentence(document["places"]) if document.get("places") else "",
         "viewers": bool(findings) or any(e["viewers"] for s in sections for e in s["entries"]),
     }
+
+
+def _said(document: Mapping[str, Any]) -> Iterator[str]:
+    """That the patch leaves the function as it was; the other patches of the mail."""
+    if document.get("unchanged"):
+        yield document["unchanged"]
+    for other in document.get("others", ()):
+        yield f"{other['patch']['title']}: {other['function']} of {other['source']} has a page of its own"
+    for p in document.get("passed", ()):
+        yield f"{p['patch']}: {'not judged: ' if p['refused'] else ''}{p['text']}"
 
 
 _AROUND = {"findings": 6, "unseen": 2}
