@@ -223,6 +223,72 @@ def test_a_wrong_marker_is_an_error_of_one_line(suite: pytest.Pytester) -> None:
     found.stdout.no_fnmatch_line("*Traceback*")
 
 
+BROKEN = "pytest.mark.tlbcheck(tiny.variant('broken'), [paired])"
+EVERYWHERE = {
+    "stacked above one that holds": f"@{BROKEN}\n@pytest.mark.tlbcheck(tiny, [paired])\ndef test(): ...\n",
+    "stacked below one that holds": f"@pytest.mark.tlbcheck(tiny, [paired])\n@{BROKEN}\ndef test(): ...\n",
+    "on a class whose test has one that holds": f"@{BROKEN}\nclass TestIt:\n    @pytest.mark.tlbcheck(tiny, [paired])\n    def test(self): ...\n",
+    "on the module of a test that has one": f"pytestmark = {BROKEN}\n@pytest.mark.tlbcheck(tiny, [paired])\ndef test(): ...\n",
+    "with a parameter": f"@pytest.mark.parametrize('n', [pytest.param(1, marks={BROKEN}), 2])\ndef test(n): ...\n",
+    "with a parameter, beside one that holds": (
+        f"@pytest.mark.tlbcheck(tiny, [paired])\n@pytest.mark.parametrize('n', [pytest.param(1, marks={BROKEN})])\ndef test(n): ...\n"
+    ),
+    "on a method of a TestCase": f"import unittest\nclass It(unittest.TestCase):\n    @{BROKEN}\n    def test(self): ...\n",
+    "on a TestCase": f"import unittest\n@{BROKEN}\nclass It(unittest.TestCase):\n    def test(self): ...\n",
+    "on the module of a TestCase": f"import unittest\npytestmark = {BROKEN}\nclass It(unittest.TestCase):\n    def test(self): ...\n",
+    "on a base class": f"@{BROKEN}\nclass Base: ...\nclass TestIt(Base):\n    def test(self): ...\n",
+    "by a fixture": f"@pytest.fixture(autouse=True)\ndef marked(request): request.node.add_marker({BROKEN})\ndef test(): ...\n",
+    "by the test itself": f"def test(request): request.node.add_marker({BROKEN})\n",
+    "on a coroutine": f"@{BROKEN}\nasync def test(): ...\n",
+}
+
+
+def test_every_marker_is_judged(suite: pytest.Pytester) -> None:
+    """Wherever it stands and however it came: a violated model fails one test, with its run; a file for each way."""
+    names = {how: f"test_{how.replace(' ', '_').replace(',', '')}" for how in EVERYWHERE}
+    suite.makepyfile(**{names[how]: HEAD + tests for how, tests in EVERYWHERE.items()})
+    found = run(suite, "")
+    failed = [line for line in found.outlines if line.startswith("FAILED ")]
+    assert sorted(line.split()[1].partition(".py::")[0] for line in failed) == sorted(names.values())
+    assert found.outlines.count("tiny@broken: paired (differ) is violated after 2 steps") == len(EVERYWHERE)
+
+
+def test_a_marker_that_a_hook_adds_is_judged(suite: pytest.Pytester) -> None:
+    suite.makeconftest(
+        "import pytest\nfrom tiny import paired, tiny\n"
+        f"def pytest_collection_modifyitems(items):\n    for item in items: item.add_marker({BROKEN})\n"
+    )
+    found = run(suite, "def test_one(): ...\n@pytest.mark.tlbcheck(tiny, [paired])\ndef test_two(): ...\n")
+    found.assert_outcomes(failed=2)
+
+
+def test_a_wrong_marker_that_came_late_fails_in_one_line(suite: pytest.Pytester) -> None:
+    found = run(suite, "@pytest.mark.parametrize('n', [pytest.param(1, marks=pytest.mark.tlbcheck('no/such'))])\ndef test(n): ...\n")
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(["InputError: unknown model 'no/such'*"])
+    found.stdout.no_fnmatch_line("*Traceback*")
+
+
+NOWHERE = {
+    "a function of another name": f"@{BROKEN}\ndef check(): ...\n",
+    "a class of another name": f"@{BROKEN}\nclass Checks:\n    def test(self): ...\n",
+    "a class without tests": f"@{BROKEN}\nclass TestNothing:\n    def check(self): ...\n",
+    "a TestCase without tests": f"import unittest\n@{BROKEN}\nclass It(unittest.TestCase):\n    def check(self): ...\n",
+    "a method of another name": f"class TestIt:\n    @{BROKEN}\n    def check(self): ...\n    def test(self): ...\n",
+    "a module without tests": f"pytestmark = {BROKEN}\n",
+}
+
+
+def test_a_marker_that_judges_nothing_is_an_error(suite: pytest.Pytester) -> None:
+    names = {where: f"test_{where.replace(' ', '_')}" for where in NOWHERE}
+    suite.makepyfile(**{names[where]: HEAD + tests for where, tests in NOWHERE.items()})
+    found = run(suite, "")
+    assert found.ret != pytest.ExitCode.OK
+    found.assert_outcomes(errors=len(NOWHERE))
+    told = [line for line in found.outlines if "marked with tlbcheck, and " in line and "nothing would be judged" in line]
+    assert len(told) >= len(NOWHERE)
+
+
 def test_fixtures_need_the_marker(suite: pytest.Pytester) -> None:
     found = run(suite, "def test(tlbcheck_result): ...\n")
     found.assert_outcomes(errors=1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tlbcheck.errors import InputError
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.library import find_model
-from tlbcheck.options import ENGINES, Limits
+from tlbcheck.options import ENGINES, Limits, known_engines
 from tlbcheck.result import ModelResult, RunResult
 
 if TYPE_CHECKING:
@@ -32,21 +32,34 @@ def verify(
     processor: str | None = None,
     limits: Limits | None = None,
     every_case: bool = False,
+    cases: bool = True,
     recheck: bool = False,
     blame: bool = True,
     certificates: Path | None = None,
 ) -> ModelResult:
     """Check ``properties`` (default: those that it is about) of one model, given as an object, by name or as a path.
 
-    ``engines`` must agree; ``depth`` (steps) bounds the bounded search, default the model's; ``processor`` is ``common``, ``intel``
-    or ``amd`` instead of the model's; ``every_case`` tells a run for each distinct case; ``recheck`` lets the replay interpreter search too;
-    ``blame`` looks for what mends a violation; ``certificates`` is a folder for those of proofs. What the model relies on by
-    contracts is not checked: a result says so, and ``verify_all`` checks several together. Raises ``InputError`` for what cannot be asked or
-    checked, and ``InternalError`` if engines or replay disagree.
+    ``engines`` must agree; ``depth`` (steps) bounds the bounded search, default the model's; ``processor`` is
+    ``common``, ``intel`` or ``amd`` instead of the model's; ``every_case`` tells a run for each distinct case, and
+    without ``cases`` none are told apart, which is quicker; ``recheck`` lets the replay interpreter search too;
+    ``blame`` looks for what mends a violation; ``certificates`` is a folder for those of proofs. What the model
+    relies on by contracts is not checked: a result says so, and ``verify_all`` checks several together. Raises
+    ``InputError`` for what cannot be asked or checked, and ``InternalError`` if engines or replay disagree.
     """
     from tlbcheck.session import Job, judged
 
-    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, blame=blame, recheck=recheck, certificates=certificates)
+    job = Job(
+        _given(properties),
+        limits or Limits(),
+        known_engines(engines),
+        depth,
+        processor,
+        every_case,
+        cases,
+        blame=blame,
+        recheck=recheck,
+        certificates=certificates,
+    )
     return judged(find_model(model), job)
 
 
@@ -59,22 +72,33 @@ def verify_all(
     processor: str | None = None,
     limits: Limits | None = None,
     every_case: bool = False,
+    cases: bool = True,
     recheck: bool = False,
     blame: bool = True,
     certificates: Path | None = None,
     jobs: int = 1,
     expect: bool = False,
 ) -> RunResult:
-    """As ``verify``, for several models, ``jobs`` of them at a time: what one relies on is held against what another shows.
+    """As ``verify``, for several models, ``jobs`` of them at a time: what one relies on is held against what another
+    shows.
 
-    A model that cannot be checked has a ``failure``, and the others go on. ``expect`` holds verdicts against what models declare
-    (``RunResult.status``). Raises ``InputError`` for what cannot be asked, and for an unknown model.
+    A model that cannot be checked has a ``failure``, and the others go on. ``expect`` holds verdicts against what
+    models declare (``RunResult.status``). Raises ``InputError`` for what cannot be asked, and for an unknown model.
     """
     from tlbcheck.session import Job, check_together
 
-    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, processor, every_case, blame=blame, recheck=recheck, certificates=certificates)
-    if jobs < 1:
-        raise InputError(f"{jobs} models checked at a time", hint="give at least 1")
+    job = Job(
+        _given(properties),
+        limits or Limits(),
+        known_engines(engines),
+        depth,
+        processor,
+        every_case,
+        cases,
+        blame=blame,
+        recheck=recheck,
+        certificates=certificates,
+    )
     if isinstance(models, str):
         raise InputError(f"'{models}' is a name, and no list of models", hint="write verify_all([...])")
     return check_together([find_model(m) for m in models], job, jobs, expect=expect)
@@ -93,11 +117,21 @@ def explore(
 ) -> ModelEvidence:
     """What the engines find, for those who need more than verdicts: searches, runs with all their states, invariants.
 
-    Without ``cases`` none are told apart, which is quicker. What a model relies on is not looked at: a verdict is ``verify``'s. The same errors.
+    Without ``cases`` none are told apart, which is quicker. What a model relies on is not looked at: a verdict is
+    ``verify``'s. The same errors.
     """
     from tlbcheck.session import Job, explored
 
-    job = Job(_given(properties), limits or Limits(), tuple(engines), depth, every_case=every_case, cases=cases, recheck=recheck, blame=False)
+    job = Job(
+        _given(properties),
+        limits or Limits(),
+        known_engines(engines),
+        depth,
+        every_case=every_case,
+        cases=cases,
+        recheck=recheck,
+        blame=False,
+    )
     return explored(find_model(model), job)
 
 
@@ -106,5 +140,7 @@ def _given(properties: Sequence[Property | str] | None) -> tuple[Property | str,
     if isinstance(properties, str):
         raise InputError(f"'{properties}' is a name, and no list of properties", hint=f"write ['{properties}']")
     if properties is not None and not properties:
-        raise InputError("no property is named", hint="name at least one, or leave them out for those that the model is about")
+        raise InputError(
+            "no property is named", hint="name at least one, or leave them out for those that the model is about"
+        )
     return tuple(properties or ())

@@ -6,7 +6,6 @@ import functools
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tlbcheck import __version__
-from tlbcheck.errors import InputError, InternalError, OutputError
+from tlbcheck.errors import InputError, InternalError, OutputError, unforeseen
 from tlbcheck.options import ALL_ENGINES, ENGINES, Limits
 from tlbcheck.report.escape import visible
 from tlbcheck.result import ModelResult, RunResult, Status, worst
@@ -113,7 +112,7 @@ _ENGINE = click.option(
     "--engine",
     "engines",
     multiple=True,
-    type=click.Choice(ALL_ENGINES),
+    metavar="|".join(ALL_ENGINES),
     help="Use only this engine (default: explicit, bmc and pdr); engines that are used must agree. abc needs Berkeley ABC; full and sets search the literal caches: state by state, "
     "or as sets; reference interprets the source of small Python models.",
 )
@@ -174,10 +173,10 @@ def _code_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--expect", is_flag=True, help="Succeed if the verdicts are what the models declare; includes their variants.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON result on standard output.")
 @click.option("--depth", type=int, help="Bound of the z3 engine's search (default: the model's).")
-@click.option("--processor", type=click.Choice(["common", "intel", "amd"]), help="Whose guarantees hold (default: what both vendors promise).")
+@click.option("--processor", metavar="common|intel|amd", help="Whose guarantees hold (default: what both vendors promise).")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for a solver.")
 @click.option("--recheck", is_flag=True, help="Let the replay interpreter visit every configuration of the procedures too, on the literal TLB (slow).")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
+@click.option("-j", "--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Models checked at a time.")
 @click.option("--certificates", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write a certificate for each proof, for 'tlbcheck certify' and anybody's solver.")
 @click.option("--invariant", is_flag=True, help="Tell in words what the proofs rest on.")
 @click.option("--max-memory", type=int, metavar="MIB", default=8192, show_default=True, help="Memory for a search, and for a solver.")
@@ -219,15 +218,18 @@ def verify(
     from tlbcheck.library import find_models, find_properties, is_code, models
     from tlbcheck.report.outputs import check
     from tlbcheck.report.plain import print_model, print_proofs, print_total
-    from tlbcheck.session import Job, check_all
+    from tlbcheck.session import Job, check_all, each_once, unusable
 
     _look_in(own, foreign=any(map(is_code, names)))
     check(outputs, "verify")
-    find_properties(property_names)
-    chosen = [m for n in names for m in find_models(n, reading)] if names else list(models().values())
+    if property_names:
+        find_properties(property_names)
+    broken: list[InputError] = []
+    chosen = [m for n in names for m in find_models(n, reading, broken)] if names else list(models(broken=broken).values())
     if expect:
         chosen = [x for m in chosen for x in (m, *(m.variant(v) for v in m.variants))]
-    at_a_time = min(jobs, max(1, len(chosen)))
+    chosen = each_once(chosen)
+    at_a_time = max(1, min(jobs, len(chosen)))
     limits = Limits(
         seconds=timeout,
         memory=max_memory << 20,
@@ -250,10 +252,10 @@ def verify(
         certificates=certificates,
     )
     judged: list[ModelResult] = []
-    for m in check_all(chosen, job, jobs):
+    for m in (*map(unusable, broken), *check_all(chosen, job, jobs)):
         judged.append(m)
         if m.failure is not None:
-            click.echo(visible(f"tlbcheck: {'internal error: ' if m.failure.status is Status.INTERNAL else ''}{m.failure.message}"), err=True)
+            click.echo(visible(f"tlbcheck: {m.failure.message}"), err=True)
         elif not as_json:
             print_model(m, expect, every_case, full, several=len(chosen) > 1)
             print_proofs(m, invariant)
@@ -376,11 +378,14 @@ def list_command(own: Path | None, as_json: bool, outputs: tuple[Path, ...]) -> 
 
     _look_in(own, foreign=False)
     check(outputs, "list")
-    found = models()
+    broken: list[InputError] = []
+    found, known = models(broken=broken), properties(broken=broken)
+    for error in broken:
+        click.echo(visible(f"tlbcheck: not listed: {error}"), err=True)
     if as_json or outputs:
         from tlbcheck.report.catalogue import catalogue
 
-        _write(catalogue(found.values(), properties().values()), outputs, as_json)
+        _write(catalogue(found.values(), known.values(), [str(error) for error in broken]), outputs, as_json)
     if as_json:
         return
     for m in found.values():
@@ -388,7 +393,7 @@ def list_command(own: Path | None, as_json: bool, outputs: tuple[Path, ...]) -> 
         for n, v in m.variants.items():
             click.echo(f"  @{n:<28} {v.doc}")
     click.echo("")
-    for p in properties().values():
+    for p in known.values():
         click.echo(f"{p.name:<22} {p.title}")
 
 
@@ -533,8 +538,7 @@ def _run() -> None:
     except (OSError, SystemExit):
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _fail(Status.INTERNAL, f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
+        _fail(Status.INTERNAL, f"internal error: {unforeseen(error)}")
 
 
 def _end_as_by_sigpipe() -> NoReturn:

@@ -8,6 +8,7 @@ TlbcheckError
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +58,9 @@ class OutputError(InputError):
 
 class InternalError(TlbcheckError):
     """Engines, replay or a re-check disagree; names both sides. Never a verdict."""
+
+
+def unforeseen(error: Exception) -> str:
+    """An error that nobody raised on purpose, in one line, with the file and line that it came from."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(place.filename).name}:{place.lineno})"

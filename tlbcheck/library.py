@@ -16,15 +16,18 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.harness import Harness
 from tlbcheck.lang.model import Model, Property
+from tlbcheck.lang.spelling import meant, nearest, slipped
+from tlbcheck.lang.where import in_code
 
 if TYPE_CHECKING:
     from tlbcheck.lang.harness import Reading
 
+_Named = TypeVar("_Named", Model, Property)
 CODE = (".c", ".h")
 """Endings of C files."""
 
@@ -123,24 +126,25 @@ def _import(name: str, path: Path) -> types.ModuleType:
         del sys.modules[name]
         if error.place is not None:
             raise
-        raise InputError(error.message, place=Place(str(path), _line(error, path)), hint=error.hint) from None
+        raise InputError(error.message, place=_place(error, path), hint=error.hint) from None
     except SyntaxError as error:
         del sys.modules[name]
         raise InputError(f"syntax error: {error.msg}", place=Place(error.filename or str(path), error.lineno or 0, error.offset or 0), hint="mend the file") from None
     except Exception as error:
         del sys.modules[name]
-        raise InputError(f"{type(error).__name__}: {error}", place=Place(str(path), _line(error, path)), hint="mend the file") from None
+        named = isinstance(error, NameError | AttributeError | ImportError | TypeError)
+        raise InputError(f"{type(error).__name__}: {error}", place=_place(error, path, column=named), hint=meant(error) or "mend the file") from None
     return module
 
 
-def _line(error: BaseException, path: Path) -> int:
-    """The line of ``path`` that ``error`` came through, the innermost; 0 if none."""
-    line, trace = 0, error.__traceback__
+def _place(error: BaseException, path: Path, *, column: bool = True) -> Place:
+    """Where in ``path`` ``error`` came through, the innermost; its beginning if it did not."""
+    place, trace = Place(str(path)), error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+            place = in_code(trace.tb_frame.f_code, trace.tb_lasti, trace.tb_lineno)
         trace = trace.tb_next
-    return line
+    return place if column else Place(place.file, place.line)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -149,57 +153,86 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def models_in(path: Path) -> dict[str, Model]:
-    """The models that a file, or the files of a folder, define, by name."""
-    files = [path] if path.is_file() else list(_files(path))
-    found: dict[str, Model] = {}
-    for file in files:
-        for value in list(vars(load_file(file)).values()):
-            if isinstance(value, Model) and found.setdefault(value.name, value) is not value:
-                raise InputError(f"two models are called {value.name}", place=Place(str(file)), hint="rename one")
-    return found
+def _modules(path: Path, broken: list[InputError] | None) -> Iterator[tuple[Path, types.ModuleType]]:
+    """A file, or the files of a folder, imported; where ``broken`` takes the errors of those that cannot be, the others come all the same."""
+    for file in [path] if path.is_file() else _files(path):
+        try:
+            module = load_file(file)
+        except InputError as error:
+            if broken is None:
+                raise
+            broken.append(error)
+            continue
+        yield file, module
+
+
+def _defined(path: Path, kind: type[_Named], broken: list[InputError] | None) -> dict[str, _Named]:
+    """What of one kind the modules of a file or folder have, by name; nothing of a name that two have."""
+    found: dict[str, _Named] = {}
+    twice = set()
+    what = "models" if issubclass(kind, Model) else "properties"
+    for file, module in _modules(path, broken):
+        for value in list(vars(module).values()):
+            if isinstance(value, kind) and found.setdefault(value.name, value) is not value:
+                error = InputError(f"two {what} are called {value.name}", place=Place(str(file)), hint="rename one")
+                if broken is None:
+                    raise error
+                broken.append(error)
+                twice.add(value.name)
+    return {name: value for name, value in found.items() if name not in twice}
+
+
+def models_in(path: Path, broken: list[InputError] | None = None) -> dict[str, Model]:
+    """The models that a file, or the files of a folder, define, by name.
+
+    Raises ``InputError`` for a file that cannot be used; or adds the error to ``broken``, and goes on.
+    """
+    return _defined(path, Model, broken)
+
+
+def properties_in(path: Path, broken: list[InputError] | None = None) -> dict[str, Property]:
+    """The properties that a file, or the files of a folder, define, by name; the same errors."""
+    return _defined(path, Property, broken)
+
+
+def _folders(kind: str) -> list[Path]:
+    """The library's folder of models or properties, and the user's own."""
+    own = _own(kind)
+    return [_home(kind), *([own] if own is not None else [])]
 
 
 def harnesses() -> list[Harness]:
-    """The environments of the library, and of the user's own models, that a C function can be put into."""
-    own = _own("models")
-    folders = [_home("models"), *([own] if own is not None else [])]
-    found = {id(value): value for folder in folders for file in _files(folder) for value in vars(load_file(file)).values() if isinstance(value, Harness)}
-    return list(found.values())
+    """The environments of the library, and of the user's own models, that a C function can be put into.
+
+    A file that cannot be used has none.
+    """
+    loaded = (module for folder in _folders("models") for _, module in _modules(folder, []))
+    return list({id(value): value for module in loaded for value in vars(module).values() if isinstance(value, Harness)}.values())
 
 
-def properties_in(path: Path) -> dict[str, Property]:
-    """The properties that a file, or the files of a folder, define, by name."""
-    files = [path] if path.is_file() else list(_files(path))
-    found: dict[str, Property] = {}
-    for file in files:
-        for value in list(vars(load_file(file)).values()):
-            if isinstance(value, Property) and value.trigger is not None and found.setdefault(value.name, value) is not value:
-                raise InputError(f"two properties are called {value.name}", place=Place(str(file)), hint="rename one")
-    return found
+def modules(model: Model) -> list[types.ModuleType]:
+    """All files of models that can be used: the library's and, where those of ``model`` may be loaded, the user's."""
+    with _guarded() if model.origin else nullcontext():
+        return [module for folder in _folders("models") for _, module in _modules(folder, [])]
 
 
-def models() -> dict[str, Model]:
-    """All models of the library and of the user's own folder."""
-    found = models_in(_home("models"))
-    if (own := _own("models")) is not None:
-        found |= models_in(own)
-    return found
+def models(broken: list[InputError] | None = None) -> dict[str, Model]:
+    """All models of the library and of the user's own folder; errors as for ``models_in``."""
+    return {name: m for path in _folders("models") for name, m in models_in(path, broken).items()}
 
 
-def properties() -> dict[str, Property]:
-    """All properties of the library and of the user's own folder, in the order in which they are reported."""
-    found = properties_in(_home("properties"))
-    if (own := _own("properties")) is not None:
-        found |= properties_in(own)
+def properties(broken: list[InputError] | None = None) -> dict[str, Property]:
+    """All properties of the library and of the user's own folder, in the order in which they are reported; errors as for ``models_in``."""
+    found = {name: q for path in _folders("properties") for name, q in properties_in(path, broken).items()}
     order = ["missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault"]
     return dict(sorted(found.items(), key=lambda x: (order.index(x[0]) if x[0] in order else len(order), x[0])))
 
 
-def find_models(name: str, reading: Reading | None = None) -> list[Model]:
+def find_models(name: str, reading: Reading | None = None, broken: list[InputError] | None = None) -> list[Model]:
     """The models that ``name`` means: what ``named`` takes, or a file or folder that exists.
 
-    A C file is read as ``reading`` says. Raises ``InputError`` naming what there is.
+    A C file is read as ``reading`` says. Raises ``InputError`` naming what there is. Of a folder, ``broken`` takes the
+    errors of files that cannot be used, if it is given and others can.
     """
     if is_code(name):
         from tlbcheck.fit import fit_file
@@ -212,7 +245,12 @@ def find_models(name: str, reading: Reading | None = None) -> list[Model]:
     path = Path(base)
     if not path.exists():
         return [named(name)]
-    found = list(models_in(path).values())
+    errors: list[InputError] = []
+    found = list(models_in(path, None if path.is_file() else errors).values())
+    if errors and (broken is None or not found):
+        raise errors[0]
+    if broken is not None:
+        broken += errors
     if not found:
         raise InputError(f"{base} defines no model", place=Place(base), hint="give a module-level variable a tlbcheck.Model")
     chosen = [m for m in found if not variant or variant in m.variants]
@@ -228,14 +266,7 @@ def named(name: str) -> Model:
     """
     sized, _, variant = name.partition("@")
     base, numbers = split_name(sized)
-    known = _among(base)
-    if base not in known:
-        import difflib
-
-        near = difflib.get_close_matches(base, known, n=1, cutoff=0.4)
-        advice = f"did you mean {near[0]}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too"
-        raise InputError(f"unknown model '{base}'", hint=advice + _not_loaded("models"))
-    return _member(known[base], numbers, variant)
+    return _member(_named(base), numbers, variant)
 
 
 def find_model(model: Model | str, reading: Reading | None = None) -> Model:
@@ -248,15 +279,26 @@ def find_model(model: Model | str, reading: Reading | None = None) -> Model:
     return found[0]
 
 
-def _among(name: str) -> dict[str, Model]:
-    """All models, or as few as the name needs to be looked up: those of the working directory, and of the library's family."""
+def _named(name: str) -> Model:
+    """The model of that name, looked for where it should be first: in the user's own folder, and in the library's family.
+
+    A file that cannot be used is in the way of no other's models; where nobody has the name, it may be there.
+    """
     own, home = _own("models"), _home("models")
     family = home / name.partition("/")[0]
     for folder in ([own] if own is not None else []) + ([family] if family.is_dir() and family != home else []):
-        found = models_in(folder)
+        found = models_in(folder, [])
         if name in found:
-            return found
-    return models()
+            return found[name]
+    broken: list[InputError] = []
+    known = models(broken)
+    if name in known:
+        return known[name]
+    near = nearest(name, known)
+    if broken and not slipped(name, near):
+        raise broken[0]
+    advice = f"did you mean {near}? 'tlbcheck list' names all" if near else "'tlbcheck list' names all; a path to a file works too"
+    raise InputError(f"unknown model '{name}'", hint=advice + _not_loaded("models"))
 
 
 def split_name(name: str) -> tuple[str, dict[str, int]]:
@@ -283,18 +325,22 @@ def _member(model: Model, numbers: Mapping[str, int], variant: str) -> Model:
 def find_properties(names: Sequence[str] | None, model: Model | None = None) -> list[Property]:
     """The properties of these names; without names those that ``model`` is about, or all.
 
-    Raises ``InputError`` for an unknown one, here or in what a procedure of ``model`` ensures.
+    Raises ``InputError`` for an unknown one, here or in what ``model`` says of properties, and for what they ask
+    of ``model`` and nobody has. A file that cannot be used is in the way where it may be the one that is needed.
     """
+    from tlbcheck.vocabulary import check_vocabulary, properties_there, refuse_unknown
+
+    broken: list[InputError] = []
     with _guarded() if model is not None and model.origin else nullcontext():
-        known = properties()
-    for procedure in (*model.reachable(), *model.procedures, *(c.procedure for c in model.contracts)) if model is not None else ():
-        for n in procedure.ensures:
-            if n not in known:
-                raise InputError(f"{procedure.name}() ensures an unknown property '{n}'", place=procedure.place, hint=f"there are: {', '.join(known)}")
-    names = names or (model.about if model is not None else ())
-    if not names:
-        return list(known.values())
-    for n in names:
+        known = properties(broken)
+    asked = list(names or (model.about if model is not None else ()))
+    if broken and (not asked or any(n not in known for n in asked)):
+        raise broken[0]
+    for n in names or ():
         if n not in known:
-            raise InputError(f"unknown property '{n}'", hint=f"there are: {', '.join(known)}{_not_loaded('properties')}")
-    return [known[n] for n in known if n in names]
+            raise InputError(f"unknown property '{n}'", hint=properties_there(n, known) + _not_loaded("properties"))
+    chosen = [known[n] for n in known if not asked or n in asked]
+    if model is not None:
+        refuse_unknown(model, known, complete=not broken)
+        check_vocabulary(model, chosen)
+    return chosen

@@ -44,9 +44,14 @@ class Limits:
     def __post_init__(self) -> None:
         for name, seconds in (("seconds", self.seconds), ("confirming", self.confirming)):
             if not (math.isfinite(seconds) and seconds > 0):
-                raise InputError(f"a limit of {seconds} {'' if name == 'seconds' else 'confirming '}seconds", hint="give a number above 0")
+                raise InputError(
+                    f"a limit of {seconds} {'' if name == 'seconds' else 'confirming '}seconds",
+                    hint="give a number above 0",
+                )
         if self.memory < _LEAST_MEMORY:
-            raise InputError(f"a limit of {self.memory:,} bytes of memory", hint=f"give at least {_LEAST_MEMORY >> 20} MiB")
+            raise InputError(
+                f"a limit of {self.memory:,} bytes of memory", hint=f"give at least {_LEAST_MEMORY >> 20} MiB"
+            )
         if self.states is not None and self.states < 1:
             raise InputError(f"a limit of {self.states} states", hint="give at least 1")
         if self.threads < 1:
@@ -57,7 +62,10 @@ def known_engines(engines: Sequence[str]) -> tuple[str, ...]:
     """``engines``, each once. Raises ``InputError`` for one that does not exist, and for none."""
     unknown = [e for e in engines if e not in ALL_ENGINES] if not isinstance(engines, str) else [engines]
     if unknown:
-        raise InputError(f"unknown engine '{', '.join(unknown)}'", hint=f"engines are {', '.join(ALL_ENGINES[:-1])} and {ALL_ENGINES[-1]}")
+        raise InputError(
+            f"unknown engine '{', '.join(unknown)}'",
+            hint=f"engines are {', '.join(ALL_ENGINES[:-1])} and {ALL_ENGINES[-1]}",
+        )
     if not engines:
         raise InputError("no engine is named", hint=f"engines are {', '.join(ALL_ENGINES[:-1])} and {ALL_ENGINES[-1]}")
     return tuple(dict.fromkeys(engines))
@@ -73,5 +81,7 @@ def known_depth(depth: int | None) -> int | None:
 def known_processor(processor: str | None) -> str | None:
     """Whose guarantees hold; None: those that the model names. Raises ``InputError`` for an unknown one."""
     if processor is not None and processor not in PROFILES:
-        raise InputError(f"unknown processor '{processor}'", hint=f"processors are {', '.join(PROFILES[:-1])} and {PROFILES[-1]}")
+        raise InputError(
+            f"unknown processor '{processor}'", hint=f"processors are {', '.join(PROFILES[:-1])} and {PROFILES[-1]}"
+        )
     return processor

@@ -17,6 +17,9 @@ applicable, and what it relies on by contracts shown by the models that are to s
 property. What is expected is asserted before the body runs, so that the body may be empty; it can
 ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_result``.
 
+Every marker is judged: those of a class and a module and several on one function, one that comes with ``pytest.param`` or by a hook,
+and one on a ``unittest.TestCase``. A marker on what is no test is an error.
+
 ``assert_holds`` and ``assert_violated`` (from ``tlbcheck.testing``) do the same in ordinary tests.
 Each model is explored once for all its properties; with pytest-xdist, ``--dist loadgroup`` keeps
 its tests on one worker, so that this stays true. ``--tlbcheck-engines=explicit,bmc`` holds the
@@ -44,19 +47,23 @@ from tlbcheck.lang.model import Model, Property
 from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine, examine_model, find_model, find_property, why_not_held, why_not_violated
 
 if TYPE_CHECKING:
+    from _pytest.mark.structures import ParameterSet
+
     from tlbcheck.result import PropertyResult
 
 EXPECTATIONS = ("holds", "violated", "declared")
+_NAME = "tlbcheck"
 _MARKER = "tlbcheck(model, properties=None, expect='holds'): check each property (default: all) of each model; see tlbcheck.pytest_plugin"
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One test of a marked function."""
+    """One test of a marked function; ``marks`` are all the markers that its tests are made of."""
 
     model: Model
     property: Property
     expect: str
+    marks: tuple[pytest.Mark, ...] = ()
 
 
 # -- the session
@@ -92,25 +99,58 @@ def pytest_report_header() -> str:
 # -- marked functions
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
-    """Marked functions use the fixture that carries their case, whether they name it or not."""
-    marks = getattr(obj, "pytestmark", [])
-    if inspect.isroutine(obj) and collector.funcnamefilter(name) and (any(m.name == "tlbcheck" for m in marks) or collector.get_closest_marker("tlbcheck")):
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Generator[None, object, object]:
+    """Marked functions use the fixture that carries their case, whether they name it or not; what is marked and no test is an error."""
+    own = any(m.name == _NAME for m in _marks(obj))
+    inherited = inspect.isclass(obj) and bool(obj.__subclasses__())
+    if inspect.isroutine(obj) and collector.funcnamefilter(name) and (own or collector.get_closest_marker(_NAME)):
         pytest.mark.usefixtures("tlbcheck_case")(obj)
+    collected = yield
+    if own and collected is None and not inherited and getattr(obj, "__module__", None) == collector.module.__name__:
+        raise pytest.Collector.CollectError(f"{name}: marked with {_NAME}, and no test: nothing would be judged; give it a name that pytest collects")
+    return collected
+
+
+def _marks(obj: object) -> list[pytest.Mark]:
+    marks = getattr(obj, "pytestmark", [])
+    return [m for m in (marks if isinstance(marks, list | tuple) else [marks]) if hasattr(m, "name")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A marked class or module without any test is an error: nothing would be judged."""
+    report = yield
+    if report.passed and not report.result and any(m.name == _NAME for m in collector.own_markers):
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid}: marked with {_NAME}, and without a test: nothing would be judged"
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    mark = metafunc.definition.get_closest_marker("tlbcheck")
-    if mark is None:
+    """A test for each case of each marker that a function, its class and its module have."""
+    marks = tuple(metafunc.definition.iter_markers(_NAME))
+    if not marks:
         return
     try:
-        cases = _cases(*mark.args, **mark.kwargs)
-    except (TlbcheckError, TypeError) as error:
-        raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {str(error).replace('_cases()', 'the marker tlbcheck')}") from None
+        cases = [case for m in marks for case in _cases_of(m)]
+    except InputError as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {error}") from None
     together = metafunc.config.pluginmanager.hasplugin("xdist")
-    params = [pytest.param(c, id=f"{c.model.name}-{c.property.name}", marks=[pytest.mark.xdist_group(f"tlbcheck {c.model.name}")] if together else []) for c in cases]
-    metafunc.parametrize("tlbcheck_case", params, indirect=True)
+
+    def parameter(c: Case) -> ParameterSet:
+        group = [pytest.mark.xdist_group(f"tlbcheck {c.model.name}")] if together else []
+        return pytest.param(replace(c, marks=marks), id=f"{c.model.name}-{c.property.name}", marks=group)
+
+    metafunc.parametrize("tlbcheck_case", list(map(parameter, cases)), indirect=True)
+
+
+def _cases_of(mark: pytest.Mark) -> list[Case]:
+    """What a marker means. Raises ``InputError`` for what is unknown."""
+    try:
+        return _cases(*mark.args, **mark.kwargs)
+    except TypeError as error:
+        raise InputError(str(error).replace("_cases()", f"the marker {_NAME}")) from None
 
 
 def _cases(model: Model | str | Sequence[Model | str], properties: Sequence[Property | str] | Property | str | None = None, expect: str = "holds") -> list[Case]:
@@ -155,12 +195,29 @@ def tlbcheck_result(tlbcheck_case: Case) -> PropertyResult:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """A marked function is called once what it expects of its model is true."""
-    case = pyfuncitem.funcargs.get("tlbcheck_case")
-    if isinstance(case, Case):
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A marked test runs once what it expects of its models is true.
+
+    A marker that made no tests of its own, since it came with a parameter, by a hook or on a ``unittest.TestCase``, is
+    judged in the test that has it; one that comes while the test runs, after that.
+    """
+    judged = _judge_all(item, ())
+    outcome = yield
+    _judge_all(item, judged)
+    return outcome
+
+
+def _judge_all(item: pytest.Item, before: Sequence[pytest.Mark]) -> tuple[pytest.Mark, ...]:
+    """Judge what the markers of ``item`` expect, but for those judged ``before``; gives all that are judged now."""
+    made = item.callspec.params.get("tlbcheck_case") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    case = made if isinstance(made, Case) else None
+    if case is not None and not before:
         _judge(case)
-    return (yield)
+    known = (*before, *(case.marks if case is not None else ()))
+    others = [m for m in item.iter_markers(_NAME) if not any(m is k for k in known)]
+    for other in (c for m in others for c in _cases_of(m)):
+        _judge(other)
+    return (*known, *others)
 
 
 def _judge(case: Case) -> None:

@@ -1,8 +1,9 @@
 """What a check says, typed: the one truth that JSON, text, reports, the pytest plugin and Python are made from.
 
 A ``RunResult`` has a ``ModelResult`` for each model, and this a ``PropertyResult`` for each property. What engines
-found (``engines.run.ModelEvidence``) becomes one in ``report.result``; ``reliance.settle`` then says what has become of
-what it relies on. Nothing else decides a verdict, an exit status, or whether something is as declared. ``report.schema`` writes these as JSON and reads them back.
+found (``engines.run.ModelEvidence``) becomes one in ``report.result``; ``reliance.settle`` then says what has become
+of what it relies on. Nothing else decides a verdict, an exit status, or whether something is as declared.
+``report.schema`` writes these as JSON and reads them back.
 
 Each thing has one place:
 
@@ -10,15 +11,17 @@ Each thing has one place:
 - whether anything happens that a property speaks of, and which clauses attach to no step: ``Vacuity``;
 - what the model declares: ``Expectation``;
 - what a verdict covers: ``Scope``, with ``sufficiency`` for why;
-- what is taken for granted: ``PropertyResult.premises``, and what another model is to show, for which world: ``Reliance``;
-- a run that breaks a property, with its steps and their events: ``Counterexample``, which ``report.result.Teller`` tells.
+- what is taken for granted: ``PropertyResult.premises``, and what another model is to show, for which world:
+  ``Reliance``;
+- a run that breaks a property, with its steps and their events: ``Counterexample``, which ``report.result.Teller``
+  tells.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -70,9 +73,10 @@ def worst(statuses: Sequence[int]) -> Status:
 class EngineAnswer:
     """What one engine says of one property.
 
-    ``depth``: of its shortest run in steps, or up to which it looked; ``states`` and ``transitions`` that were visited, ``kept`` the
-    states that stood for all of these; ``clauses`` of an invariant and ``nodes`` of a set that z3 showed to be one,
-    ``unshown`` why another solver did not; ``run`` a shortest violation as the reference interpreter tells it; ``reason`` why it does not know.
+    ``depth``: of its shortest run in steps, or up to which it looked; ``states`` and ``transitions`` that were
+    visited, ``kept`` the states that stood for all of these; ``clauses`` of an invariant and ``nodes`` of a set that
+    z3 showed to be one, ``unshown`` why another solver did not; ``run`` a shortest violation as the reference
+    interpreter tells it; ``reason`` why it does not know.
     """
 
     verdict: Verdict
@@ -90,16 +94,26 @@ class EngineAnswer:
 
 
 @dataclass(frozen=True)
+class Unjudged:
+    """A clause that attaches to no step of the model, in a sentence; ``declared``: the model says so itself."""
+
+    clause: str
+    text: str
+    declared: bool = False
+
+
+@dataclass(frozen=True)
 class Vacuity:
     """Whether anything happens in the model that a property speaks of.
 
-    ``vacuous``: nothing does, so that a proof says nothing; ``declared``: the model says so itself; ``looked``: no proof
-    without a look, which only enumeration can take.
+    ``vacuous``: nothing does, so that a proof says nothing; ``declared``: the model says so itself; ``looked``: no
+    proof without a look, which only enumeration can take. ``unjudged``: the clauses that nothing attaches to.
     """
 
     vacuous: bool = False
     declared: bool = False
     looked: bool = True
+    unjudged: tuple[Unjudged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,9 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a verdict covers: how many CPUs, which pages, roots and so on, by name, as the model and ``system.sufficiency`` say."""
+    """What a verdict covers: how many CPUs, which pages, roots and so on, by name, as the model and
+    ``system.sufficiency`` say.
+    """
 
     parts: Mapping[str, Any]
 
@@ -135,10 +151,12 @@ class Standing(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Reliance:
-    """What a model relies on: a procedure whose place a stand-in has taken keeps ``properties`` wherever what it ``requires`` holds.
+    """What a model relies on: a procedure whose place a stand-in has taken keeps ``properties`` wherever what it
+    ``requires`` holds.
 
-    ``shown_by`` is the model that is to show it, ``shown_as`` the procedure that this one really runs, ``differs`` why what
-    it shows is not what is relied on (another world); ``check`` the command that checks both. ``why`` says what makes it open or broken.
+    ``shown_by`` is the model that is to show it, ``shown_as`` the procedure that this one really runs, ``differs``
+    why what it shows is not what is relied on (another world); ``check`` the command that checks both. ``why`` says
+    what makes it open or broken.
     """
 
     procedure: str
@@ -202,12 +220,13 @@ class Counterexample:
 class PropertyResult:
     """The verdict on one property of one model, with all that it rests on.
 
-    ``found`` and ``how`` are what the engines say together; ``verdict`` and ``reason`` what that is worth, given what it relies on.
-    ``sufficiency`` says why the scope is as it is, ``premises`` what is taken for granted besides what the model
-    ``relies`` on, ``unreached`` which lines no run executes, ``invariant`` in sentences what a proof rests on (None: none was found).
-    ``cases`` in which it is violated are counted, by ``callers``; ``depths`` gives for each violated clause the length of
-    its shortest run. ``certificates`` are the files written (None: none were asked for). ``origin`` says of a model
-    that was made of somebody else's source how to make it again.
+    ``found`` and ``how`` are what the engines say together; ``verdict`` and ``reason`` what that is worth, given what
+    it relies on. ``sufficiency`` says why the scope is as it is, ``premises`` what is taken for granted besides what
+    the model ``relies`` on, ``unreached`` which lines no run executes, ``invariant`` in sentences what a proof rests
+    on (None: none was found). ``cases`` in which it is violated are counted, by ``callers``; ``depths`` gives for
+    each violated clause the length of its shortest run. ``certificates`` are the files written (None: none were asked
+    for). ``origin`` says of a model that was made of somebody else's source how to make it again. ``notes`` say what a
+    proof may hide.
     """
 
     model: str
@@ -229,7 +248,13 @@ class PropertyResult:
     depths: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Counterexample, ...] = ()
     certificates: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What stands beside the verdict: clauses that judge nothing and are not declared to, and what a proof may hide."""
+        return (*(x.text for x in self.vacuity.unjudged if not x.declared), *self.notes)
 
     @property
     def verdict(self) -> Verdict:
@@ -265,14 +290,22 @@ class PropertyResult:
 
     @property
     def undecided(self) -> bool:
-        """Whether nothing is decided: neither violated, nor proved of something that happens, nor declared to be about nothing."""
+        """Whether nothing is decided: neither violated, nor proved of something that happens, nor declared to be
+        about nothing.
+        """
         about_nothing = self.verdict is Verdict.NOT_APPLICABLE or self.vacuous
         return self.verdict in (Verdict.UNKNOWN, Verdict.BOUNDED) or (about_nothing and not self.vacuity.declared)
 
     def status(self, expect: bool = False) -> Status:
         """The exit status that it amounts to; with ``expect``, whether it is what the model declares."""
         if not expect:
-            return Status.VIOLATED if self.verdict is Verdict.VIOLATED else Status.UNDECIDED if self.undecided else Status.HOLDS
+            return (
+                Status.VIOLATED
+                if self.verdict is Verdict.VIOLATED
+                else Status.UNDECIDED
+                if self.undecided
+                else Status.HOLDS
+            )
         if self.verdict == self.expectation.verdict and not (self.undecided and self.verdict is Verdict.PROVED):
             return Status.HOLDS
         if self.undecided:
@@ -310,7 +343,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """The verdicts on one model, or why there are none (``failure``). ``facts`` is what reports show of it besides (``report.facts``)."""
+    """The verdicts on one model, or why there are none (``failure``). ``facts`` is what reports show of it besides
+    (``report.facts``).
+    """
 
     name: str
     title: str = ""
@@ -363,6 +398,39 @@ class RunResult:
         counts = {v: sum(r.verdict is v for r in self.results) for v in sorted(Verdict)}
         told = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
         return f"{len({r.model for r in self.results})} models, {len(self.results)} verdicts: {told}"
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What the verdicts on some ``properties`` of a model cover and take for granted; no properties: all of them
+    alike.
+    """
+
+    properties: tuple[str, ...]
+    scope: Scope
+    sufficiency: Mapping[str, str]
+    assumptions: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """For whom, as a reader needs it: empty, or `` (p, q)``."""
+        return f" ({', '.join(self.properties)})" if self.properties else ""
+
+
+def grounds(results: Sequence[PropertyResult]) -> list[Grounds]:
+    """The grounds of a model's verdicts, those that differ apart. A property that does not apply rests on nothing,
+    where others do.
+    """
+    some = [r for r in results if r.verdict is not Verdict.NOT_APPLICABLE] or list(results)
+    apart: list[Grounds] = []
+    for r in some:
+        mine = Grounds((r.name,), r.scope, r.sufficiency, r.assumptions)
+        at = next((i for i, g in enumerate(apart) if replace(mine, properties=g.properties) == g), None)
+        if at is None:
+            apart.append(mine)
+        else:
+            apart[at] = replace(apart[at], properties=(*apart[at].properties, r.name))
+    return [replace(apart[0], properties=())] if len(apart) == 1 else apart
 
 
 def listed_procedures(relies: Sequence[Reliance]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
 from tlbcheck.engines.child import end_with_parent
-from tlbcheck.errors import InputError, InternalError, shown_file
+from tlbcheck.errors import InputError, InternalError, OutputError, shown_file, unforeseen
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
 from tlbcheck.report import progress
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
 class Job:
     """What is asked of every model. Raises ``InputError`` for what cannot be asked.
 
-    ``properties`` by name or as objects (none: those that a model is about); ``processor`` another than the model's own;
-    ``cases`` tells the cases of violations apart, ``blame`` looks for what mends them; ``watched`` shows how far searches have come,
-    on a terminal; ``drawn`` keeps the graphs of reports; ``certificates`` is the folder for those of proofs.
+    ``properties`` by name or as objects (none: those that a model is about); ``processor`` another than the model's
+    own; ``cases`` tells the cases of violations apart, ``blame`` looks for what mends them; ``watched`` shows how far
+    searches have come, on a terminal; ``drawn`` keeps the graphs of reports; ``certificates`` is the folder for those
+    of proofs.
     """
 
     properties: tuple[Property | str, ...] = ()
@@ -53,10 +53,17 @@ class Job:
     def properties_of(self, model: Model) -> list[Property]:
         """The properties to check of ``model``. Raises ``InputError`` for an unknown one."""
         from tlbcheck.library import find_properties
+        from tlbcheck.vocabulary import check_vocabulary
 
         given = [q for q in self.properties if isinstance(q, Property)]
         names = [q for q in self.properties if not isinstance(q, Property)]
+        check_vocabulary(model, given)
         return [*given, *(find_properties(names, model) if names or not given else ())]
+
+
+def unusable(error: InputError) -> ModelResult:
+    """What stands in a run for a file of models that cannot be used."""
+    return ModelResult("" if error.place is None else shown_file(error.place.file), failure=Failure(Status.USAGE, _line(str(error))))
 
 
 def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expect: bool = False) -> RunResult:
@@ -67,10 +74,13 @@ def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expec
 def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[ModelResult]:
     """What became of each model, in their order, with what it relies on held against what others show.
 
-    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name.
+    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name, and for less than one
+    at a time.
     """
     from tlbcheck.reliance import ranked, settle
 
+    if workers < 1:
+        raise InputError(f"{workers} models checked at a time", hint="give at least 1")
     models = each_once(models)
     order = ranked(models)
     checked: dict[int, ModelResult] = {}
@@ -89,7 +99,11 @@ def each_once(models: Sequence[Model]) -> list[Model]:
     for m in models:
         before = kept.setdefault(m.name, m)
         if before is not m and before.init.place != m.init.place:
-            raise InputError(f"two models are called {m.name}, here and in {before.init.place}", place=m.init.place, hint="rename one, or check them one by one")
+            raise InputError(
+                f"two models are called {m.name}, here and in {before.init.place}",
+                place=m.init.place,
+                hint="rename one, or check them one by one",
+            )
     return list(kept.values())
 
 
@@ -114,13 +128,22 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _alone(n: int) -> ModelResult:
-    """A model that was not done when some process of the pool died: again, so that it is known whether that was its own."""
+    """A model that was not done when some process of the pool died: again, so that it is known whether that was its
+    own.
+    """
     try:
         with _pool(1) as pool:
             return pool.submit(_check_number, n).result()
     except BrokenProcessPool:
         model, _ = _INHERITED[n]
-        return ModelResult(model.name, model.title, failure=Failure(Status.INTERNAL, f"{model.name}: the process that checked it died; it may have been killed for want of memory"))
+        return ModelResult(
+            model.name,
+            model.title,
+            failure=Failure(
+                Status.INTERNAL,
+                f"internal error: {model.name}: the process that checked it died; it may have been killed for want of memory",
+            ),
+        )
 
 
 _INHERITED: list[tuple[Model, Job]] = []
@@ -135,27 +158,23 @@ def check_one(model: Model, job: Job) -> ModelResult:
     """Check one model; an error of any kind becomes part of the result."""
     try:
         return judged(model, job)
+    except OutputError as error:
+        failure = Failure(Status.INTERNAL, _line(str(error)))
     except InputError as error:
         failure = Failure(Status.USAGE, _line(str(error)))
     except InternalError as error:
-        failure = Failure(Status.INTERNAL, _line(str(error)))
+        failure = Failure(Status.INTERNAL, f"internal error: {_line(str(error))}")
     except RecursionError:
         failure = Failure(Status.USAGE, f"{model.name}: an expression or procedure is nested too deeply; simplify it")
     except MemoryError:
         failure = Failure(Status.INTERNAL, f"{model.name}: out of memory")
     except Exception as error:
-        failure = Failure(Status.INTERNAL, _line(f"{model.name}: {type(error).__name__}: {error} ({_raised_at(error)})"))
+        failure = Failure(Status.INTERNAL, f"internal error: {model.name}: {unforeseen(error)}")
     return ModelResult(model.name, model.title, failure=failure)
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _raised_at(error: Exception) -> str:
-    """The file and line of tlbcheck, or of a model's own code, that an unforeseen error came from."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{shown_file(last.filename)}:{last.lineno}"
 
 
 @paused()

@@ -142,6 +142,7 @@ model = Model(
         )
     },
     expected={"stale-use": "proved", "no-fault": "proved"},
+    vacuous=("no-fault/#GP", "no-fault/#UD", "no-fault/assert"),
     about=("stale-use", "no-fault"),
     assumptions=(
         "one CPU reclaims, one runs a program of one thread: a page-table lock lets nobody else in between; mprotect() is the same with rights for presence",

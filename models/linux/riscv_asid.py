@@ -154,6 +154,7 @@ def _model(cpus: int) -> Model:
             )
         },
         expected={"frame-isolation": "proved", "no-fault": "proved"},
+        vacuous=("no-fault/#GP", "no-fault/#UD", "no-fault/assert"),
         about=("frame-isolation", "no-fault"),
         assumptions=(
             "what a hart may hold of a task depends on that task, page and frame alone, and harts do not act on each other but through the mask: two show it, and cpus= takes more",

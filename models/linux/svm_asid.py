@@ -139,6 +139,7 @@ def _model(cpus: int) -> Model:
             )
         },
         expected={"frame-isolation": "proved", "no-fault": "proved"},
+        vacuous=("no-fault/#GP", "no-fault/#UD", "no-fault/assert"),
         about=("frame-isolation", "no-fault"),
         assumptions=(
             "two vCPUs, two ASIDs, two generations: a violation needs two vCPUs with one equal pair (generation, ASID) only; that more of them add nothing is not proved",

@@ -125,6 +125,7 @@ cr3_values = Model(
     },
     expected=CLEAN,
     expected_source="the review of [PATCH v5 7/7]; xen.md 1.4",
+    vacuous=("no-fault/#UD",),
     about=tuple(CLEAN),
     assumptions=(
         "the consumers are those that the series touches; each takes one value at a time, of any context, so that no number of vCPUs or CPUs adds anything",

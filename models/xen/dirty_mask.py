@@ -82,6 +82,7 @@ def _model(cpus: int) -> Model:
         },
         expected=CLEAN,
         expected_source="properties.md 4, xen.md 2.4",
+        vacuous=("no-fault/#UD",),
         about=tuple(CLEAN),
         assumptions=(
             "whether a CPU is in the mask, and what it holds, depends on that CPU alone; the one that reads the mask may be any other, at any time: so one CPU stands for any number",

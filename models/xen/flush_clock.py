@@ -314,6 +314,7 @@ def _model(cpus: int, bits: int) -> Model:
         },
         expected=CLEAN,
         expected_source="xen.md 4.3, properties.md 4",
+        vacuous=("no-fault/#GP", "no-fault/#UD"),
         about=tuple(CLEAN),
         assumptions=(
             f"a clock of one to {bits} bits; that what holds for small masks holds for 32 bits rests on an argument, which the model's text gives",

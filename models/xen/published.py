@@ -14,6 +14,7 @@ before_pcid = switch_model(
     source="xen d543fa4093",
     depth=17,
     flags={callers.PCID_EXISTS: False},
+    vacuous=("no-fault/#UD", "no-fault/assert"),
     variants={
         "cr4-not-restored": Variant(
             doc="the second CR4 write is left out",

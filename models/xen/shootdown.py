@@ -215,6 +215,7 @@ def _model(cpus: int) -> Model:
         },
         expected=CLEAN,
         expected_source="properties.md 4",
+        vacuous=("no-fault/#UD",),
         about=tuple(CLEAN),
         assumptions=(
             "all CPUs are online; an IPI arrives when IF allows, and page-table writes are visible before it (x86-tlb.md 7.5-1)",

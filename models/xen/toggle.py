@@ -107,6 +107,7 @@ toggle = switch_model(
     },
     expected={"toggle": "proved"},
     expected_source="properties.md 1 and 4, xen.md 2.1",
+    vacuous=("toggle/view",),
     about=tuple(_ALL),
     notation=replace(NOTATION, values={**NOTATION.values, **dict.fromkeys(("cr3", "MOV to CR3.value"), _show_cr3)}),
 )

@@ -274,6 +274,7 @@ xpti = Model(
     },
     expected=CLEAN,
     expected_source="properties.md 1 and 4",
+    vacuous=("no-fault/#UD", "no-fault/assert"),
     about=tuple(CLEAN),
     assumptions=(
         "one CPU, since no other one touches what the paths keep (who changes a root table is xen/root-copy's matter); one vCPU stays on it: what a switch of vCPUs leaves is xen/flush-once's matter",

@@ -161,7 +161,7 @@ def test_z3_shows_the_set_to_be_an_invariant(numbers: str) -> None:
     (found,) = result.literal
     assert found.verdict("no-foreign") == "proved"
     assert len(found.sets["no-foreign"].nodes) < 1_000
-    assert "shown by z3 to be an invariant" in result["no-foreign"].reason
+    assert "shown by z3 to be an invariant" in result["no-foreign"].reason()
     assert not found.unshown
 
 
@@ -175,7 +175,7 @@ def test_what_z3_cannot_decide_in_time_is_said_and_not_certified() -> None:
     result = check(cr3race(numbers=":pages=2"), NO_FOREIGN, engines=("sets",), certify=True, limits=Limits(seconds=0.01))
     assert result["no-foreign"].verdict == "proved"
     assert "no-foreign" not in result.literal[0].sets
-    assert re.search("not shown by another solver .*did not finish", result["no-foreign"].reason)
+    assert re.search("not shown by another solver .*did not finish", result["no-foreign"].reason())
 
 
 # -- seeded faults

@@ -15,7 +15,7 @@ from operator import itemgetter
 from tlbcheck.collecting import paused
 from tlbcheck.engines.compile import Compiled, Masks, State
 from tlbcheck.engines.memory import Budget
-from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed, most_values, values_of
 from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import variables
@@ -210,6 +210,7 @@ class Tracked:
                 elif memory.spent():
                     self.stopped = f"stopped at the limit of {memory.told()} with {len(reached):,} control states at depth {depth}"
                 if self.stopped:
+                    self.stopped += most_values(values_of(c.variables, reached))
                     self.finished, self._seconds = False, time.perf_counter() - began
                     return self.result(self._seconds, depth + 1)
             self.depth += 1

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tlbcheck.engines.compile import Compiled, Masks, State, content_bit
 from tlbcheck.engines.memory import Budget
-from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed
+from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed, most_values, values_of
 from tlbcheck.engines.trace import State as TraceState
 from tlbcheck.lang.expr import Expr, const, or_, substitute, var, variables
 from tlbcheck.system.slots import first_name, mentions, of_entry
@@ -140,10 +140,13 @@ class _Full:
     def over(self) -> bool:
         """Whether a limit is reached."""
         if not self.stopped and self.limit is not None and len(self.seen) >= self.limit:
-            self.stopped = f"stopped at the limit of {self.limit} states"
+            self.stopped = f"stopped at the limit of {self.limit} states{self.widest()}"
         elif not self.stopped and self.memory.spent():
-            self.stopped = f"stopped at the limit of {self.memory.told()} with {len(self.seen):,} states"
+            self.stopped = f"stopped at the limit of {self.memory.told()} with {len(self.seen):,} states{self.widest()}"
         return bool(self.stopped)
+
+    def widest(self) -> str:
+        return most_values(values_of(self.compiled.variables, {s for s, _ in self.seen}))
 
     def note(self, bad: Bad, depth: int, node: Node, last: Came | None) -> None:
         """Layers come by depth, so that the first violation is a shallowest one; ``last`` is the step that is it, if one is."""

@@ -20,7 +20,7 @@ from tlbcheck.engines.packed_search import DONE, OUT_OF_MEMORY, STATE_LIMIT, TOO
 from tlbcheck.engines.packed_tables import Tables
 from tlbcheck.engines.path import along, moves
 from tlbcheck.engines.symmetry import Renaming, symmetries
-from tlbcheck.engines.trace import EngineResult, Trace, Violation, check_failed
+from tlbcheck.engines.trace import EngineResult, Trace, Violation, check_failed, most_values
 from tlbcheck.errors import InternalError
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.transition_system import TransitionSystem
@@ -134,6 +134,9 @@ class Packed:
         else:
             self.search.allow(self.limit)
 
+    def _widest(self) -> str:
+        return most_values({c.name: len(c.values) for c in self.ground.components if c.entry is None})
+
     def _search(self) -> str:
         """Search to the end; else why not."""
         reducible = self.symmetry
@@ -147,12 +150,12 @@ class Packed:
                 if ended in (DONE, VIOLATED):
                     return ""
                 if ended == OUT_OF_MEMORY:
-                    return f"stopped at the limit of {self.max_bytes >> 20:,} MiB with {search.count:,} states at depth {search.depth}"
+                    return f"stopped at the limit of {self.max_bytes >> 20:,} MiB with {search.count:,} states at depth {search.depth}{self._widest()}"
                 if ended == STATE_LIMIT and reducible and search.count <= self.limit:
                     reducible = False
                     self._reduce()
                 elif ended == STATE_LIMIT:
-                    return f"stopped at the limit of {self.max_states:,} states at depth {search.depth}"
+                    return f"stopped at the limit of {self.max_states:,} states at depth {search.depth}{self._widest()}"
                 if ended == TOO_DEEP:
                     return f"stopped at depth {search.depth}"
         except KeyboardInterrupt:

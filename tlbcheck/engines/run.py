@@ -19,7 +19,7 @@ from tlbcheck.engines.literal import LARGE, agree, combines_few, explore_literal
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
 from tlbcheck.errors import InputError, InternalError
-from tlbcheck.lang.expr import evaluate
+from tlbcheck.lang.expr import TRUE, evaluate
 from tlbcheck.lang.model import Event, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
@@ -38,6 +38,8 @@ runs as the others do. It cannot confirm a proof, and would take nearly all of t
 _PROPOSING = 50_000
 """Control states that the proof engine, used alone, enumerates to get proposals."""
 _DECIDED = (Verdict.NOT_APPLICABLE, Verdict.VIOLATED, Verdict.PROVED, Verdict.BOUNDED, Verdict.UNKNOWN)
+_RECHECK = "recheck"
+"""The name of the replay interpreter's own search among engines."""
 _DECIDING = 20.0
 """Seconds for deciding how many entries are enough."""
 
@@ -46,16 +48,24 @@ _DECIDING = 20.0
 class PropertyEvidence:
     """What the engines say together of one property; ``tlbcheck.result`` says what that is worth.
 
-    ``looked``: no proof without a look at whether the trigger ever occurs, which only enumeration can tell.
+    ``remarks`` is what has to be said besides the engines' answers. ``looked``: no proof without a look at whether the trigger
+    ever occurs, which only enumeration can tell.
+    ``unjudged``: clauses that attach to no step, each with the sentence that says so; ``notes``: what a proof may hide.
     """
 
     property: Property
     verdict: Verdict
-    reason: str
+    remarks: tuple[str, ...]
     engines: dict[str, EngineAnswer]
     vacuous: bool = False
     violations: list[Violation] = field(default_factory=list)
     looked: bool = True
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def reason(self) -> str:
+        """How the verdict is known."""
+        return "; ".join([*self.remarks, *_reasons(self.verdict, self.engines)])
 
 
 @dataclass
@@ -423,9 +433,10 @@ def _by_literal_caches(
     for p in system.properties:
         made = [_combine(system, p, [r]) for r in results] + ([rest[p.name]] if rest is not None else [])
         best = min(made, key=lambda r: _DECIDED.index(r.verdict))
-        reasons = dict.fromkeys(r.reason for r in made)
+        remarks = tuple(dict.fromkeys(x for r in made for x in r.remarks))
         looked = any(r.looked for r in made if r.verdict == best.verdict)
-        judged.append(replace(best, reason="; ".join(reasons), engines={n: e for r in made for n, e in r.engines.items()}, vacuous=any(r.vacuous for r in made), looked=looked))
+        vacuous = best.verdict is not Verdict.VIOLATED and any(r.vacuous for r in made)
+        judged.append(replace(best, remarks=remarks, engines={n: e for r in made for n, e in r.engines.items()}, vacuous=vacuous, looked=looked))
     first = rest.explicit if rest is not None and rest.explicit is not None else next((r for r in results if r.engine != REFERENCE), None)
     bmc, proofs = (rest.bmc, rest.proofs) if rest is not None else (None, ())
     decided = as_they_are(system)
@@ -494,25 +505,40 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> N
         if (r.property.name in violated) is not (r.verdict is Verdict.VIOLATED):
             other = "finds a violation" if r.property.name in violated else "finds none"
             raise InternalError(f"{system.model.name}, {r.property.name}: the engines say {r.verdict}, the replay interpreter's own search {other}")
-        r.engines["recheck"] = EngineAnswer(r.verdict, seconds=round(time.perf_counter() - began, 3), states=found.configurations)
-        r.reason += f"; re-checked on {found.configurations:,} configurations by the replay interpreter"
+        r.engines[_RECHECK] = EngineAnswer(r.verdict, seconds=round(time.perf_counter() - began, 3), states=found.configurations)
 
 
 def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResult]) -> PropertyEvidence:
     if q.name in system.not_applicable:
-        return PropertyEvidence(q, Verdict.NOT_APPLICABLE, system.not_applicable[q.name], {})
+        return PropertyEvidence(q, Verdict.NOT_APPLICABLE, (system.not_applicable[q.name],), {})
     answers = {r.engine: _answer(r, q.name) for r in results}
     verdict = min((a.verdict for a in answers.values()), key=_DECIDED.index)
     explicit = results[0] if results[0].states is not None else None
     uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict is not Verdict.VIOLATED else []
-    nothing_happens = explicit is not None and explicit.complete and q.trigger is not None and not _fired(system, explicit, q)
-    vacuous = verdict is not Verdict.VIOLATED and (nothing_happens or bool(uncalled))
+    nothing_happens = explicit is not None and explicit.complete and not _fired(system, explicit, q)
+    empty = judges_nothing(system, q)
+    vacuous = verdict is not Verdict.VIOLATED and (empty or nothing_happens or bool(uncalled))
     violations = [v for r in results for v in r.violations if v.property == q.name]
     if explicit is not None and any(v.property == q.name for v in explicit.violations):
         violations = [v for v in explicit.violations if v.property == q.name]
     looked = verdict is not Verdict.PROVED or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
-    reason = "; ".join([*(f"nothing satisfies what {p.name}() requires" for p in uncalled), _reason(verdict, answers)])
-    return PropertyEvidence(q, verdict, reason, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked)
+    unjudged = _unjudged(system, q)
+    remarks = (*(dict.fromkeys(unjudged.values()) if empty else ()), *(f"nothing satisfies what {p.name}() requires" for p in uncalled))
+    notes = _notes(system, q) if verdict is not Verdict.VIOLATED else []
+    return PropertyEvidence(q, verdict, remarks, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked, unjudged, notes)
+
+
+def _unjudged(system: TransitionSystem, q: Property) -> dict[str, str]:
+    """The clauses of ``q`` that judge nothing in the model, each in a sentence."""
+    name = system.model.name
+    return {clause: f"no step of {name} {does}: clause {clause} of {q.name} judges nothing" for clause, does in system.unjudged.get(q.name, {}).items()}
+
+
+def _notes(system: TransitionSystem, q: Property) -> list[str]:
+    """What a proof of ``q`` may hide."""
+    names = system.looked_at_by.get(q.name, ())
+    at = f"cached entries are looked at in {_listed([repr(n) for n in names])} only, which the task does itself" if names else ""
+    return [f"{at}: what the processor looks up at any other moment is not judged"] if names else []
 
 
 def _answer(r: EngineResult, name: str) -> EngineAnswer:
@@ -534,20 +560,32 @@ def _answer(r: EngineResult, name: str) -> EngineAnswer:
     )
 
 
+def judges_nothing(system: TransitionSystem, q: Property) -> bool:
+    """Whether no clause of ``q`` attaches to a step, so that only its trigger could say that it is met (EVENT-7).
+
+    A clause that forbids an event as such is met by a model in which that cannot happen, if what triggers the property does.
+    """
+    unjudged = system.unjudged.get(q.name, {})
+    attached = {clause for r in q.rules for clause, _ in r.bad} | {clause for clause, _ in (*q.invariants, *q.liveness)}
+    forbids = q.trigger is not None and all(bad is TRUE for r in q.rules for _, bad in r.bad)
+    return set(unjudged) == attached and not forbids
+
+
 def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
-    """The trigger occurred in some run (EVENT-7)."""
+    """The trigger occurred in some run, or an assertion that ``q`` judges was executed (EVENT-7)."""
     trigger = q.trigger
-    assert trigger is not None
+    if trigger is None or (trigger.kind == "fill" and found.cached_entries != 0):
+        return True
     if found.engine == REFERENCE:  # it knows of no steps, and was asked for the trigger itself
         return (trigger.kind, trigger.name) in found.fired
     taken = [*(system.steps[i] for i in found.steps_fired), *(system.initial[i] for i in found.starts)]
-    kinds = ("operation", "access") if trigger == Event("operation") else (trigger.kind,)
-    return any(e.kind in kinds and trigger.name in ("", e.name) and trigger.within in ("", e.within) for s in taken for e in s.events)
+    asked = [trigger, *([Event("access")] if trigger == Event("operation") else []), *(r.event for r in q.rules if r.bad and r.event.kind == "assert")]
+    return any(a.kind == e.kind and a.name in ("", e.name) and a.within in ("", e.within) for a in asked for s in taken for e in s.events)
 
 
 def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
     """A search that was cut off has seen what the property speaks of."""
-    return (q.trigger is None or _fired(system, explicit, q)) and not _uncalled(system, explicit, q)
+    return _fired(system, explicit, q) and not _uncalled(system, explicit, q)
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:
@@ -555,24 +593,30 @@ def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> 
     return [p for p in system.opened if ("opened", p.name) not in explicit.fired and (not p.ensures or q.name in p.ensures)]
 
 
-def _reason(verdict: Verdict, answers: Mapping[str, EngineAnswer]) -> str:
+def _reasons(verdict: Verdict, answers: Mapping[str, EngineAnswer]) -> list[str]:
+    """How a verdict is known, engine by engine; where some prove and others do not, which ones do."""
     parts = []
+    engines = {e: a for e, a in answers.items() if e != _RECHECK}
     if verdict is Verdict.VIOLATED:
-        agreed = {e: a.depth for e, a in answers.items() if a.verdict is verdict and a.depth is not None}
+        agreed = {e: a.depth for e, a in engines.items() if a.verdict is verdict and a.depth is not None}
         parts.append(f"shortest run: {min(agreed.values())} steps ({_listed(list(agreed))})")
-    for a in answers.values():
-        if verdict is Verdict.PROVED is a.verdict and a.states is not None:
-            kept = f" ({a.kept:,} up to names)" if a.kept is not None else ""
-            parts.append(f"all {a.states:,} reachable states visited{kept}")
-    checked = {e: a.clauses for e, a in answers.items() if a.clauses is not None}
-    if checked:
-        parts.append("; ".join(f"invariant of {n} clauses ({e}) shown by z3" for e, n in checked.items()))
-    parts += [f"the set as a diagram of {a.nodes:,} nodes ({e}) shown by z3 to be an invariant" for e, a in answers.items() if a.nodes is not None]
-    parts += [f"not shown by another solver ({e}): {a.unshown}" for e, a in answers.items() if a.unshown]
-    if verdict is not Verdict.VIOLATED and "bmc" in answers and not answers["bmc"].reason:
-        parts.append(f"z3: none up to depth {answers['bmc'].depth}")
-    parts += [f"{e}: {a.reason}" for e, a in answers.items() if a.reason]
-    return "; ".join(parts)
+    proving = [e for e, a in engines.items() if a.verdict is Verdict.PROVED]
+    if verdict is Verdict.PROVED and any(a.verdict is Verdict.UNKNOWN for a in engines.values()):
+        parts.append(f"proved by {_listed(proving)}")
+    enumerating = [e for e in proving if engines[e].states is not None]
+    for e in enumerating if verdict is Verdict.PROVED else ():
+        kept = f" ({engines[e].kept:,} up to names)" if engines[e].kept is not None else ""
+        by = f" ({e})" if len(enumerating) > 1 else ""
+        parts.append(f"all {engines[e].states:,} reachable states visited{kept}{by}")
+    parts += [f"invariant of {a.clauses} clauses ({e}) shown by z3" for e, a in engines.items() if a.clauses is not None]
+    parts += [f"the set as a diagram of {a.nodes:,} nodes ({e}) shown by z3 to be an invariant" for e, a in engines.items() if a.nodes is not None]
+    parts += [f"not shown by another solver ({e}): {a.unshown}" for e, a in engines.items() if a.unshown]
+    if verdict is not Verdict.VIOLATED and "bmc" in engines and not engines["bmc"].reason:
+        parts.append(f"z3: none up to depth {engines['bmc'].depth}")
+    parts += [f"{e}: {a.reason}" for e, a in engines.items() if a.reason]
+    if _RECHECK in answers:
+        parts.append(f"re-checked on {answers[_RECHECK].states:,} configurations by the replay interpreter")
+    return parts
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlbcheck.engines.invariant import Invariant, StateSet
@@ -64,6 +64,10 @@ class Violation:
     trace: Trace | None = None
 
 
+_MANY = 16
+"""Values of one variable up to which it is not taken for the cause of a search that does not end."""
+
+
 @dataclass
 class EngineResult:
     """What one engine says of all properties of a model.
@@ -112,6 +116,18 @@ class EngineResult:
 def check_failed(check: Check) -> InputError:
     """What is told of an error of the model (ERR-1)."""
     return InputError(check.message, place=check.place, hint="widen the type, or guard what leaves it")
+
+
+def most_values(counts: Mapping[str, int]) -> str:
+    """For the end of a search at a limit: the variable with the most values, which may be why there is no end; empty if none has many."""
+    counts = {name: n for name, n in counts.items() if not name.endswith(".pc")}
+    name = max(counts, key=counts.__getitem__, default="")
+    return f"; {name} has the most values, {counts[name]:,}" if name and counts[name] > _MANY else ""
+
+
+def values_of(names: Sequence[str], states: Collection[Sequence[int]]) -> dict[str, int]:
+    """How many values each variable has in ``states``."""
+    return {name: len({s[i] for s in states}) for i, name in enumerate(names)}
 
 
 def clause_of(system: TransitionSystem, property_name: str, trace: Trace) -> str:

@@ -14,21 +14,29 @@ Expressions of caches, properties and meanings use these names:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
+from tlbcheck.lang.guarded import guarded
 from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, Statement, StateVar, Write, walk
 from tlbcheck.lang.scope import Names
+from tlbcheck.lang.spelling import hint
 from tlbcheck.lang.types import BOOL, Type, type_of
+from tlbcheck.lang.where import here
 
 PROFILES = ("common", "intel", "amd")
 LEVELS = ("task", "irq", "nmi")
 """What a CPU can be doing, each interrupting those before it."""
+EVENTS = ("enter", "leave", "operation", "fill", "fault", "assert", "requires")
+"""The kinds of ``Event``."""
+VERDICTS = ("violated", "proved", "bounded", "unknown", "not-applicable")
+"""What can become of a property, and what a model can expect of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +64,12 @@ class CacheKind:
     tag: str = ""
     names: Mapping[str, Names] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, _, _ in self.fields:
+            if not re.fullmatch(r"\w+", name) or name == "cached":
+                raise InputError(f"a field of {self.name} cannot be called '{name}'", hint="use letters, digits and _; 'cached' says that an entry is")
+        object.__setattr__(self, "describe", guarded(self.describe, f"the words for entries of {self.name}"))
+
 
 @dataclass(frozen=True)
 class Event:
@@ -73,6 +87,34 @@ class Event:
     name: str = ""
     within: str = ""
     parameters: tuple[str, ...] = ()
+
+    def happens(self, kind: str, name: str, roles: Sequence[str]) -> bool:
+        """Whether this is what happens, while procedures of ``roles`` are active."""
+        return self.kind == kind and self.name in ("", name) and (not self.within or self.within in roles)
+
+    def __str__(self) -> str:
+        """What a step does with which it happens."""
+        match self.kind:
+            case "enter" | "leave":
+                does = f"{'enters' if self.kind == 'enter' else 'returns from'} a procedure{f' of role {self.name}' if self.name else ' with a role'}"
+            case "operation":
+                does = f"performs {f'{self.name!r}' if self.name else 'an operation'}"
+            case "fill":
+                does = "can fill a cache"
+            case "fault":
+                does = f"can raise {self.name or 'an exception'}"
+            case "assert":
+                does = f"asserts {self.name or 'anything'}"
+            case "requires":
+                does = f"calls {f'{self.name}()' if self.name else 'a procedure'} that requires something"
+            case _:
+                does = self.kind
+        return f"{does} within a procedure of role {self.within}" if self.within else does
+
+
+def _an_event(e: object) -> None:
+    if not isinstance(e, Event):
+        raise InputError(f"{e!r} is no event", place=here(), hint="write enter(role), leave(role), operation(name) or Event(kind, name)")
 
 
 def enter(role: str, *parameters: str) -> Event:
@@ -110,10 +152,13 @@ class Ghost:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
+    """What happens to ghosts on an event, and what must not be then; ``place`` is where a property says so."""
+
     event: Event
     updates: tuple[tuple[Ghost, Expr], ...]
     bad: tuple[tuple[str, Expr], ...]
     every_cpu: bool = False
+    place: Place | None = None
 
 
 @dataclass(eq=False)
@@ -121,9 +166,9 @@ class Property:
     """A monitor: ghost variables, updates on events, and what must never be.
 
     ``needs`` lists the roles without which it is not applicable; ``trigger`` is the event whose
-    absence makes a verdict vacuous. ``clauses`` explains each clause that ``bad`` and
-    ``invariant`` name: one sentence, shown with a violation. ``change`` is the event that a story takes for the
-    change of page tables, where a model has none that could say it.
+    absence makes a verdict vacuous (without one: that nothing in the model is judged). ``clauses`` explains each
+    clause that ``bad`` and ``invariant`` name: one sentence, shown with a violation. ``change`` is the event that a story takes for the
+    change of page tables, where a model has none that could say it. ``place``: where it is declared.
     """
 
     name: str
@@ -137,6 +182,12 @@ class Property:
     rules: list[Rule] = field(default_factory=list)
     invariants: list[tuple[str, Expr]] = field(default_factory=list)
     liveness: list[tuple[str, Expr]] = field(default_factory=list)
+    place: Place | None = field(default_factory=here)
+
+    def __post_init__(self) -> None:
+        for event in (self.trigger, self.change):
+            if event is not None:
+                _an_event(event)
 
     def ghost(self, name: str, type_: Any = bool, initial: int = 0, *, per_entry: bool = False, frame: bool = False, by_cpu: bool = False) -> Ghost:
         """Declare a ghost variable; its ``expr`` stands in rules."""
@@ -150,14 +201,16 @@ class Property:
         With ``every_cpu`` the rule is applied to each CPU in turn: its registers, its entries, its
         ghosts; ``cpu.self`` is that CPU's number and ``cpu.acting`` that of the one that acts.
         """
+        _an_event(event)
         for clause in bad or {}:
             self._known(clause)
-        self.rules.append(Rule(event, tuple((g, lift(v, g.type)) for g, v in (updates or {}).items()), tuple((bad or {}).items()), every_cpu))
+        changes = tuple((g, lift(v, g.type)) for g, v in (updates or {}).items())
+        self.rules.append(Rule(event, changes, tuple((clause, lift(e, BOOL)) for clause, e in (bad or {}).items()), every_cpu, here()))
 
     def never(self, clause: str, bad: Expr) -> None:
         """``bad`` must be false in every state."""
         self._known(clause)
-        self.invariants.append((clause, bad))
+        self.invariants.append((clause, lift(bad, BOOL)))
 
     def eventually_not(self, clause: str, pending: Expr) -> None:
         """``pending`` (about one CPU, not its cache) must not hold for ever.
@@ -166,11 +219,11 @@ class Property:
         an interrupt that can be delivered again and again is (``engines.liveness``).
         """
         self._known(clause)
-        self.liveness.append((clause, pending))
+        self.liveness.append((clause, lift(pending, BOOL)))
 
     def _known(self, clause: str) -> None:
         if clause not in self.clauses:
-            raise InputError(f"property {self.name} has no clause '{clause}'", hint="explain it in clauses={...}")
+            raise InputError(f"property {self.name} has no clause '{clause}'", place=here(), hint=hint(clause, self.clauses, "explain it in clauses={...}"))
 
 
 CACHED = var("entry.cached", BOOL)
@@ -242,6 +295,11 @@ class Notation:
     steps: Callable[[str, Mapping[str, int]], str | None] = lambda action, operands: None
     walks: Callable[[Mapping[str, str]], str] = lambda registers: ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", {n: guarded(f, f"how {n} is shown") for n, f in self.values.items()})
+        object.__setattr__(self, "steps", guarded(self.steps, "the notation of steps"))
+        object.__setattr__(self, "walks", guarded(self.walks, "the notation of walks"))
+
 
 @dataclass(frozen=True, eq=False)
 class Variant:
@@ -265,7 +323,7 @@ class Model:
     for a case, the boot options under which it can happen. ``open_cases`` lists (field, value) of
     cases in which an environment more general than the real one acts; a trace without them is
     shown too where there is one. ``vacuous`` declares properties that do not apply, or whose
-    trigger never occurs, so that they count as decided. ``about``: the properties that the model was made for,
+    trigger never occurs, so that they count as decided; and, as ``PROPERTY/CLAUSE``, clauses that judge nothing here. ``about``: the properties that the model was made for,
     and is checked for where none are named (default: all). ``matrix_case`` fixes case variables in the rows of ``matrix``.
     ``depth`` is z3's bound. ``expected`` is never read by an engine. ``numbers`` are the sizes that the model
     was made with, and ``resized`` makes it with others: ``NAME:cpus=3`` on the command line. ``origin`` says of
@@ -306,6 +364,13 @@ class Model:
     numbers: Mapping[str, int] = field(default_factory=dict)
     resized: Callable[..., Model] | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    place: Place | None = field(default_factory=here)
+
+    def __post_init__(self) -> None:
+        if self.options is not None:
+            object.__setattr__(self, "options", guarded(self.options, f"the options of {self.name}"))
+        if self.resized is not None:
+            object.__setattr__(self, "resized", guarded(self.resized, f"another size of {self.name}"))
 
     def with_numbers(self, numbers: Mapping[str, int]) -> Model:
         """``MODEL:NAME=NUMBER,...``. Raises ``InputError`` for a number that the model does not have, or below one."""

@@ -8,6 +8,7 @@ activation (registers, memory, other CPUs) is read and written by statements of 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn, cast
@@ -19,6 +20,22 @@ from tlbcheck.lang.types import BOOL, CPU, Type, require_range, type_of
 
 def _not_run(what: str) -> NoReturn:
     raise InputError(f"{what} is part of a model and cannot be called from ordinary Python", hint="use it inside a @procedure, which is read and never run")
+
+
+REGISTERS: dict[str, StateVar] = {}
+"""The registers of the machines that are loaded, by name: rules may read them in any model."""
+SETTINGS: set[str] = set()
+"""What processors of the machines that are loaded may support, by name (``setting``)."""
+RESERVED = ("arg", "case", "cpu", "entry", "ghost", "meaning", "setting", "used")
+"""What names in rules begin with, before the dot, and so no name of a model's own; numbers may follow."""
+
+
+def own_name(name: str, what: str) -> None:
+    """Raise ``InputError`` if a model may not call anything so: a name of its own is one word, and not reserved."""
+    if not re.fullmatch(r"\w+", name):
+        raise InputError(f"{what} cannot be called '{name}'", hint="use letters, digits and _ only")
+    if re.sub(r"\d+$", "", name) in RESERVED:
+        raise InputError(f"{what} cannot be called '{name}': the name is reserved", hint=f"call it {name}_ or the like")
 
 
 @dataclass(eq=False)
@@ -34,6 +51,11 @@ class StateVar:
     per_cpu: bool = False
     index: Type | None = None
     register: bool = False
+
+    def __post_init__(self) -> None:
+        own_name(self.name, "a variable")
+        if self.register:
+            REGISTERS[self.name] = self
 
     @property
     def expr(self) -> Expr:
@@ -61,6 +83,12 @@ def per_cpu(name: str, type_: Any) -> StateVar:
     return StateVar(name, type_of(type_), per_cpu=True)
 
 
+def setting(name: str, type_: Type) -> Expr:
+    """What a processor may support, as machines name it in their rules; a model says what is so in ``Model.settings``."""
+    SETTINGS.add(name)
+    return var(f"setting.{name}", type_)
+
+
 @dataclass(eq=False)
 class CaseVar:
     """Chosen at the start of a run and never changed; read in expressions like a constant."""
@@ -68,6 +96,9 @@ class CaseVar:
     name: str
     type: Type
     domain: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        own_name(self.name, "a case variable")
 
     @property
     def expr(self) -> Expr:

@@ -21,6 +21,7 @@ from typing import Any, overload
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lift, lookup, not_, or_, range_of, resize, truth, var, word_op
+from tlbcheck.lang.spelling import hint, nearest, slipped
 from tlbcheck.lang.types import BOOL, CPU, BoolType, EnumType, IntType, Type, WordType, require_range, type_of
 
 _BINARY = {ast.BitAnd: "band", ast.BitOr: "bor", ast.BitXor: "bxor", ast.Add: "add", ast.Sub: "sub", ast.LShift: "shl", ast.RShift: "shr"}
@@ -82,9 +83,26 @@ def _declare(function: Callable[..., Any], role: str, ensures: tuple[str, ...]) 
     def parse() -> list[p.Statement]:
         reader = _Reader(node.name, names, place, {q.name: q.type for q in parameters}, result)
         body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-        return reader.procedure(body)
+        statements = reader.procedure(body)
+        _refuse_unread(node, place)
+        return statements
 
     return p.Procedure(node.name, parameters, here, parse, result, role, inspect.getdoc(function) or "", ensures, function)
+
+
+def _refuse_unread(function: ast.FunctionDef, place: Callable[[ast.AST], Place]) -> None:
+    """Refuse a local that nothing reads, where it can only be a slip: its value does nothing by itself, or another name was meant."""
+    read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    read |= {n.target.id for n in ast.walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+    for n in ast.walk(function):
+        target = n.targets[0] if isinstance(n, ast.Assign) else n.target if isinstance(n, ast.AnnAssign | ast.For) else None
+        if not isinstance(target, ast.Name) or target.id in read or target.id.startswith("_"):
+            continue
+        meant = next((name for name in sorted(read | {a.arg for a in function.args.args}) if slipped(target.id, name)), "")
+        steps = isinstance(n, ast.For) or any(isinstance(x, ast.Call) for x in ast.walk(n))
+        if meant or not steps:
+            otherwise = "leave it out, or begin its name with _"
+            raise InputError(f"'{target.id}' is assigned in {function.name} and never read", place=place(n), hint=f"did you mean '{meant}'?" if meant else otherwise)
 
 
 def _annotation(node: ast.expr | None, names: _Names, place: Place, what: str, *, local: bool = False) -> Type:
@@ -205,6 +223,7 @@ class _Reader:
                 declared = _annotation(node.annotation, self.names, here, target, local=True)
                 self.assign(node, target, self.fit(node, self.value(value, declared), declared, target), declared)
             case ast.AugAssign(target=ast.Name(id=target), op=op, value=value):
+                self.own(node, target)
                 left = self.local(node, target)
                 self.assign(node, target, self.binary(node, op, left, self.value(value, left.type)))
             case ast.If(test=test, body=body, orelse=orelse):
@@ -216,6 +235,7 @@ class _Reader:
             case ast.While(test=test, body=body, orelse=[]):
                 self.while_(node, test, body)
             case ast.For(target=ast.Name(id=target), iter=ast.Call(func=function, args=[], keywords=[]), body=body, orelse=[]) if self.reach(function) is p.cpus:
+                self.own(node, target)
                 self.for_cpus(here, target, body)
             case ast.Return(value=value):
                 if value is None:
@@ -250,7 +270,22 @@ class _Reader:
         self.locals |= {n: t for n, t in (after_then | after_other).items() if n.startswith("%")}
         self.add(p.If(place=here, condition=condition, then=then, orelse=other))
 
-    def assign(self, node: ast.AST, target: str, value: Expr, declared: Type | None = None) -> None:
+    def own(self, node: ast.stmt, target: str) -> None:
+        """Refuse a local that would hide something of the model: that was meant, or is called so by mistake."""
+        try:
+            hidden = None if target in self.locals else self.names.find(target)
+        except KeyError:
+            return
+        match hidden:
+            case p.StateVar():
+                at = ".at(...)" if hidden.index is not None else ""
+                value = getattr(node, "value", None)
+                raise self.refuse(node, f"'{target}' is a variable of the model, which an assignment does not change,", f"write {target}{at}.set({ast.unparse(value) if value is not None else '...'})")
+            case p.CaseVar() | p.Flag() | p.Table() | p.Operation() | p.Procedure():
+                raise self.refuse(node, f"'{target}' is a {type(hidden).__name__.lower()} of the model, which an assignment does not change,", "call the local otherwise")
+
+    def assign(self, node: ast.stmt, target: str, value: Expr, declared: Type | None = None) -> None:
+        self.own(node, target)
         known = self.locals.get(target) or self.kinds.get(target)
         if known is not None and declared is not None and declared != known:
             raise self.refuse(node, f"'{target}' is a {known} and cannot be declared as a {declared} too", "give the second one a name of its own")
@@ -283,9 +318,13 @@ class _Reader:
 
     # -- expressions
 
+    def unknown(self, node: ast.AST, name: str) -> InputError:
+        near = nearest(name, [n for n in (*self.locals, *self.names.closure, *self.names.module) if not n.startswith(("%", "__"))])
+        return self.refuse(node, f"'{name}' is not defined", f"did you mean '{near}'?" if near else "define it first, or import it into the module")
+
     def local(self, node: ast.AST, name: str) -> Expr:
         if name not in self.locals:
-            raise self.refuse(node, f"'{name}' is not defined", "define it first, or import it into the module")
+            raise self.unknown(node, name)
         return var(name, self.locals[name])
 
     def fit(self, node: ast.AST, value: Expr, type_: Type, what: str) -> Expr:
@@ -340,13 +379,14 @@ class _Reader:
                 try:
                     return self.names.find(name)
                 except KeyError:
-                    raise self.refuse(node, f"'{name}' is not defined", "define it first, or import it into the module") from None
+                    raise self.unknown(node, name) from None
             case ast.Attribute(value=base, attr=attribute):
                 owner = self.reach(base)
                 if isinstance(owner, p.StateVar | _Element):
                     return _Method(owner, attribute)
                 if isinstance(owner, Expr) or not hasattr(owner, attribute):
-                    raise self.refuse(node, f"'{ast.unparse(node)}' is not defined", "only modules, enums and state variables have attributes")
+                    names = [] if isinstance(owner, Expr) else [n for n in dir(owner) if not n.startswith("_")]
+                    raise self.refuse(node, f"'{ast.unparse(node)}' is not defined", hint(attribute, names, "only modules, enums and state variables have attributes"))
                 return getattr(owner, attribute)
             case ast.Call():
                 return self.call(node, wanted=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
 from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation, walk_from
-from tlbcheck.lang.program import Clause, Operation, StateVar
+from tlbcheck.lang.program import Clause, Operation, StateVar, setting
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, IntType, Type
 
@@ -39,11 +39,11 @@ CR4 = StateVar("cr4", U64, per_cpu=True, register=True)
 IF = StateVar("if", BOOL, per_cpu=True, register=True)
 
 # What the processor supports and the mode it is in; a model says otherwise in Model.settings.
-HAS_PCID = var("setting.pcid", BOOL)
-HAS_INVPCID = var("setting.invpcid", BOOL)
-LONG_MODE = var("setting.lma", BOOL)
+HAS_PCID = setting("pcid", BOOL)
+HAS_INVPCID = setting("invpcid", BOOL)
+LONG_MODE = setting("lma", BOOL)
 SETTINGS: Mapping[str, Expr] = {"setting.pcid": TRUE, "setting.invpcid": TRUE, "setting.lma": TRUE}
-MAXPHYADDR = ite(var("setting.maxphyaddr_is_52", BOOL), const(52, U64), var("setting.maxphyaddr", U64))
+MAXPHYADDR = ite(setting("maxphyaddr_is_52", BOOL), const(52, U64), setting("maxphyaddr", U64))
 """The width of physical addresses: 52 bits, the most that there are, unless the model's settings say another."""
 
 

@@ -341,10 +341,9 @@ class Machine:
         self.occurred(kind, name, at)
 
     def occurred(self, kind: str, name: str, at: Context) -> None:
-        """Note whose trigger it is."""
-        self.triggered |= {
-            m.name for m in self.world.monitors if m.trigger is not None and _means(m.trigger, kind, name, at)
-        }
+        """Note whose trigger it is, or whose assertion."""
+        self.triggered |= {m.name for m in self.world.monitors if m.trigger is not None and _means(m.trigger, kind, name, at)}
+        self.triggered |= {m.name for m in self.world.monitors if kind == "assert" and any(r.bad and _means(r.event, kind, name, at) for r in m.rules)}
 
     def apply(
         self, monitor: Property, rule: Rule, name: str, args: Mapping[str, int], at: Context, entry: Entry | None

@@ -10,6 +10,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from tlbcheck.errors import InputError, Place
@@ -206,8 +207,8 @@ class Activation:
                 self.finish(result)
                 return
             case ast.Assert(test=test):
-                if not self.truth(test):
-                    self.machine.event("assert", ast.unparse(test), {}, self.here())
+                happened = self.machine.occurred if self.truth(test) else partial(self.machine.event, args={})
+                happened("assert", ast.unparse(test), at=self.here())
             case ast.With(items=[ast.withitem()], body=body):
                 self.begin_step()
                 self.atomic += 1

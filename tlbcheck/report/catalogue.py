@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.report.result import document
 
 
-def catalogue(models: Iterable[Model], properties: Iterable[Property]) -> dict[str, Any]:
-    """The document of ``tlbcheck list --json``."""
-    return document("list", models=[_model(m) for m in models], properties={p.name: p.title for p in properties}, about={p.name: _property(p) for p in properties})
+def catalogue(models: Iterable[Model], properties: Iterable[Property], errors: Sequence[str] = ()) -> dict[str, Any]:
+    """The document of ``tlbcheck list --json``; ``errors`` says of files that cannot be used why."""
+    known = list(properties)
+    return document(
+        "list", models=[_model(m) for m in models], properties={p.name: p.title for p in known}, about={p.name: _property(p) for p in known}, errors=list(errors)
+    )
 
 
 def _model(m: Model) -> dict[str, Any]:

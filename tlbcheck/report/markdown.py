@@ -10,7 +10,7 @@ from tlbcheck.report.judge import each, reproduce
 from tlbcheck.report.schema import run_of
 from tlbcheck.report.story import render
 from tlbcheck.report.wording import file_and_line, sentence
-from tlbcheck.result import Counterexample, PropertyResult, Status, Verdict
+from tlbcheck.result import Counterexample, PropertyResult, Status, Verdict, grounds
 
 
 def build(document: Mapping[str, Any]) -> str:
@@ -37,8 +37,9 @@ def _verify(document: Mapping[str, Any]) -> list[str]:
         for v in r.told if not (run.expect and r.status(run.expect) is Status.HOLDS) else ():
             parts += _violation(r, v)
     if run.results and len(judged) == 1:
-        first = run.results[0]
-        parts.append("\n".join([f"- Scope: {markdown(str(first.scope))}", *(f"- Assumes: {markdown(a)}" for a in first.assumptions)]))
+        for g in grounds(run.results):
+            about = markdown(g.about)
+            parts.append("\n".join([f"- Scope{about}: {markdown(str(g.scope))}", *(f"- Assumes{about}: {markdown(a)}" for a in g.assumptions)]))
     return parts
 
 

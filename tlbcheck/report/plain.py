@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 
 import click
 
 from tlbcheck.options import REFERENCE
 from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
-from tlbcheck.result import ModelResult, RunResult
+from tlbcheck.result import ModelResult, PropertyResult, RunResult, grounds
 
 
 def print_model(model: ModelResult, expect: bool, every_case: bool, full: bool, *, several: bool) -> None:
@@ -27,6 +28,8 @@ def print_model(model: ModelResult, expect: bool, every_case: bool, full: bool, 
         click.echo(f"  {r.name:<18} {r.words:<14} {visible(r.reason)}{note}")
         if r.only_open:
             click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
+        for note in r.beside:
+            click.echo(f"  {'':<18} {visible(note)}")
     if expect and (rest := unsettled(model.results)):
         click.echo(f"  {visible(rest)}")
     if not expect:
@@ -56,14 +59,20 @@ def print_proofs(model: ModelResult, invariant: bool) -> None:
 
 
 def _print_scope(model: ModelResult) -> None:
-    if not model.results:
-        return
-    first = model.results[0]
-    click.echo(visible(f"\n  scope: {first.scope}"))
-    for a in first.assumptions:
-        click.echo(visible(f"  assumes: {a}"))
-    if first.unreached:
-        click.echo(visible(f"  never executed: {'; '.join(first.unreached)}"))
+    if model.results:
+        click.echo("")
+        for line in scope_lines(model.results):
+            click.echo(visible(line))
+
+
+def scope_lines(results: Sequence[PropertyResult]) -> Iterator[str]:
+    """What the verdicts on a model cover and take for granted, and what no run executes."""
+    for g in grounds(results):
+        yield f"  scope{g.about}: {g.scope}"
+        for a in g.assumptions:
+            yield f"  assumes{g.about}: {a}"
+    if results[0].unreached:
+        yield f"  never executed: {'; '.join(results[0].unreached)}"
 
 
 def print_total(run: RunResult) -> None:

@@ -30,7 +30,7 @@ from tlbcheck.replay.judgement import Judgement
 from tlbcheck.report.caches import numbered, points
 from tlbcheck.report.caches import write as write_caches
 from tlbcheck.report.wording import file_and_line, yes_no
-from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Vacuity, Verdict
+from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Unjudged, Vacuity, Verdict
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -455,13 +455,15 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
     if not every_case:
         real = [v for v in shown if not any(pair in model.open_cases for pair in v.case)]
         shown = [*shown[:1], *(v for v in real[:1] if v is not shown[0])]
+    unjudged = tuple(Unjudged(c, text, f"{p.property.name}/{c}" in model.vacuous) for c, text in p.unjudged.items())
     return PropertyResult(
         model=model.name,
         name=p.property.name,
         found=p.verdict,
-        how=p.reason,
+        how=p.reason(),
         engines=dict(p.engines),
-        vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked),
+        vacuity=Vacuity(p.vacuous, p.property.name in model.vacuous, p.looked, unjudged),
+        notes=tuple(p.notes),
         expectation=Expectation(declared_of(model, p.property.name), model.expected_source),
         scope=covered(model, decided),
         sufficiency=sufficiency_of(decided),

@@ -12,7 +12,22 @@ from dataclasses import fields
 from typing import Any
 
 from tlbcheck.report.result import document
-from tlbcheck.result import Counterexample, EngineAnswer, Expectation, Failure, ModelResult, PropertyResult, Reliance, RunResult, Scope, Standing, Status, Vacuity, Verdict
+from tlbcheck.result import (
+    Counterexample,
+    EngineAnswer,
+    Expectation,
+    Failure,
+    ModelResult,
+    PropertyResult,
+    Reliance,
+    RunResult,
+    Scope,
+    Standing,
+    Status,
+    Unjudged,
+    Vacuity,
+    Verdict,
+)
 
 Json = dict[str, Any]
 
@@ -25,7 +40,11 @@ def run_json(run: RunResult) -> Json:
         status=int(run.status),
         models={m.name: dict(m.facts) for m in run.models if m.failure is None},
         results=[property_json(r) for r in run.results],
-        errors=[{"model": m.name, "status": int(m.failure.status), "message": m.failure.message} for m in run.models if m.failure is not None],
+        errors=[
+            {"model": m.name, "status": int(m.failure.status), "message": m.failure.message}
+            for m in run.models
+            if m.failure is not None
+        ],
     )
 
 
@@ -40,6 +59,8 @@ def property_json(r: PropertyResult) -> Json:
         "vacuous": r.vacuous,
         "vacuous_declared": r.vacuity.declared,
         "vacuity_checked": r.vacuity.looked,
+        "judges_nothing": [{"clause": x.clause, "text": x.text, "declared": x.declared} for x in r.vacuity.unjudged],
+        "notes": list(r.notes),
         "scope": dict(r.scope.parts),
         "sufficiency": dict(r.sufficiency),
         "assumptions": list(r.assumptions),
@@ -56,7 +77,14 @@ def property_json(r: PropertyResult) -> Json:
         "depths": dict(r.depths),
         "violations": [dict(v.told) for v in r.violations],
         "relies": [_reliance_json(x) for x in r.relies],
-        **({} if r.certificates is None else {"certificates": list(r.certificates), **({"certificate": r.certificates[0]} if r.certificates else {})}),
+        **(
+            {}
+            if r.certificates is None
+            else {
+                "certificates": list(r.certificates),
+                **({"certificate": r.certificates[0]} if r.certificates else {}),
+            }
+        ),
     }
 
 
@@ -85,15 +113,22 @@ def _reliance_json(r: Reliance) -> Json:
 
 
 def run_of(document: Mapping[str, Any]) -> RunResult:
-    """The results in the JSON of ``verify``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what is not such."""
+    """The results in the JSON of ``verify``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what is not
+    such.
+    """
     facts = document.get("models", {})
-    numbered = list(itertools.accumulate(_is_new(before, e) for before, e in itertools.pairwise([None, *document["results"]])))
+    numbered = list(
+        itertools.accumulate(_is_new(before, e) for before, e in itertools.pairwise([None, *document["results"]]))
+    )
     models = []
     for _, some in itertools.groupby(zip(numbered, document["results"], strict=True), key=lambda x: x[0]):
         results = tuple(property_of(e) for _, e in some)
         name = results[0].model
         models.append(ModelResult(name, str(facts.get(name, {}).get("title", "")), results, facts=facts.get(name, {})))
-    failures = [ModelResult(_text(e["model"]), failure=Failure(Status(e["status"]), _text(e["message"]))) for e in document.get("errors", [])]
+    failures = [
+        ModelResult(_text(e["model"]), failure=Failure(Status(e["status"]), _text(e["message"])))
+        for e in document.get("errors", [])
+    ]
     return RunResult((*models, *failures), bool(document.get("expect", False)))
 
 
@@ -114,8 +149,11 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
         how=_text(entry["how"]) if "how" in entry else _how(reason, relies, looked),
         model_digest=_text(entry["model_digest"]),
         engines={_text(name): _answer_of(a) for name, a in entry["engines"].items()},
-        vacuity=Vacuity(bool(entry["vacuous"]), bool(entry["vacuous_declared"]), looked),
-        expectation=Expectation(None if entry["expected"] is None else Verdict(entry["expected"]), _text(entry["expected_source"])),
+        vacuity=Vacuity(bool(entry["vacuous"]), bool(entry["vacuous_declared"]), looked, _unjudged_of(entry)),
+        notes=_texts(entry.get("notes", ())),
+        expectation=Expectation(
+            None if entry["expected"] is None else Verdict(entry["expected"]), _text(entry["expected_source"])
+        ),
         scope=Scope(dict(entry["scope"])),
         sufficiency=dict(entry.get("sufficiency", {})),
         premises=_texts(entry["assumptions"])[: len(entry["assumptions"]) - len(relies)],
@@ -140,16 +178,28 @@ def property_of(entry: Mapping[str, Any]) -> PropertyResult:
     return result
 
 
+def _unjudged_of(entry: Mapping[str, Any]) -> tuple[Unjudged, ...]:
+    return tuple(Unjudged(_text(x["clause"]), _text(x["text"]), bool(x["declared"])) for x in entry.get("judges_nothing", ()))
+
+
 def _how(reason: str, relies: Sequence[Reliance], looked: bool) -> str:
     """What engines say, in the reason of a file from before that stood by itself."""
-    bare = PropertyResult(model="", name="", found=Verdict.PROVED, vacuity=Vacuity(looked=looked), relies=tuple(relies)).reason
+    bare = PropertyResult(
+        model="", name="", found=Verdict.PROVED, vacuity=Vacuity(looked=looked), relies=tuple(relies)
+    ).reason
     beginning, _, end = bare.rpartition("whether its trigger") if not looked else (bare, "", "")
     return reason.removeprefix(f"{beginning.removesuffix('; ')}; ").removesuffix(f"; whether its trigger{end}")
 
 
 def _answer_of(a: Mapping[str, Any]) -> EngineAnswer:
     known = {f.name for f in fields(EngineAnswer)}
-    return EngineAnswer(**{**{n: x for n, x in a.items() if n in known}, "verdict": Verdict(a["verdict"]), "run": _texts(a.get("run", ()))})
+    return EngineAnswer(
+        **{
+            **{n: x for n, x in a.items() if n in known},
+            "verdict": Verdict(a["verdict"]),
+            "run": _texts(a.get("run", ())),
+        }
+    )
 
 
 def _reliance_of(r: Mapping[str, Any]) -> Reliance:

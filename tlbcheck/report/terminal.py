@@ -16,6 +16,7 @@ from tlbcheck.report.escape import visible
 from tlbcheck.report.events import watch
 from tlbcheck.report.judge import reproduce
 from tlbcheck.report.lanes import Lanes, Row, lanes
+from tlbcheck.report.plain import scope_lines
 from tlbcheck.report.story import case_lines, render, start_values
 from tlbcheck.report.wording import for_ever, sentence
 from tlbcheck.result import ModelResult, PropertyResult, Verdict
@@ -59,7 +60,7 @@ def show(model: ModelResult, *, expect: bool, stories: bool, full: bool) -> None
             for part in _story(console, r, v, model.facts, None if full else room):
                 console.print(part)
         if full:
-            for line in _scope(model.results[0]):
+            for line in scope_lines(model.results):
                 console.print(Text(visible(line), style="dim"))
         console.print()
         console.print(Text(more, style="dim"))
@@ -86,14 +87,6 @@ def _more(results: Sequence[PropertyResult], runs: int, full: bool) -> str:
     more = "" if full else f"More: {others}scope and assumptions with --full. "
     violated = [r for r in results if r.verdict is Verdict.VIOLATED]
     return f"{more}A page: -o report.html. Reproduce: {reproduce(violated[:1] or results)}"
-
-
-def _scope(r: PropertyResult) -> Iterator[str]:
-    yield f"  scope: {r.scope}"
-    for a in r.assumptions:
-        yield f"  assumes: {a}"
-    if r.unreached:
-        yield f"  never executed: {'; '.join(r.unreached)}"
 
 
 # -- a run

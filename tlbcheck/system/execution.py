@@ -137,8 +137,8 @@ class Execution(Naming):
                     case p.Assert():
                         self.defined(r, frame, s.condition, s.place)
                         failed = not_(self.local(r, frame, s.condition))
-                        if failed is not FALSE:
-                            self.raise_event(r, "assert", s.text, {}, frame.roles(), failed, place=s.place, text=f"{frame.procedure.name}() asserts {s.text}")
+                        # One that cannot fail is executed too.
+                        self.raise_event(r, "assert", s.text, {}, frame.roles(), failed, place=s.place, text=f"{frame.procedure.name}() asserts {s.text}")
                         r.here = here.at(here.position + 1)
                     case p.Require():
                         r.awaited = False

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
+from tlbcheck.lang.declared import asked_names, check_declared
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, not_, substitute, var, variables
 from tlbcheck.lang.model import Interrupt, Model, Property
 from tlbcheck.lang.types import BOOL, IntType, Type
@@ -327,16 +328,47 @@ class _Lowering(Execution):
             made.append(Fill(cpu, when, run.store, frozenset(variables(when))))
         return tuple(made)
 
+    def unjudged(self, q: Property) -> dict[str, str]:
+        """The clauses of ``q`` that attach to no step, each with what no step does."""
+        always = {clause for clause, _ in (*q.invariants, *q.liveness)}
+        events: dict[str, list[str]] = {}
+        for r in q.rules:
+            for clause, _ in r.bad:
+                if clause not in always and (q.name, clause) not in self.attached:
+                    events.setdefault(clause, []).append(str(r.event))
+        return {clause: " or ".join(dict.fromkeys(does)) for clause, does in events.items()}
+
+    def looked_at_by(self, q: Property) -> tuple[str, ...]:
+        """The operations in which ``q`` looks at cached entries, if these are the task's own steps and nothing else does."""
+        if any(self.looks(e) for _, e in q.invariants):
+            return ()
+        names: dict[str, None] = {}
+        for r in q.rules:
+            for clause, bad in r.bad:
+                if self.looks(bad):
+                    if r.every_cpu or r.event.kind != "operation":
+                        return ()
+                    at = self.attached.get((q.name, clause), set())
+                    if any(level != "task" for _, level in at):
+                        return ()
+                    names |= dict.fromkeys(sorted(e.name for e, _ in at))
+        return tuple(names)
+
+    def looks(self, e: Expr) -> bool:
+        """Whether ``e`` speaks of a cached entry."""
+        return self.model.cache is not None and any(of_entry(n) or n.startswith("used.") for n in variables(self.resolve(e, 0, "task")))
+
     def system(self, steps: list[Step]) -> TransitionSystem:
         model, cache = self.model, self.model.cache
         starts = self.atomically(model.init, 0, "init")
         initial = tuple(self.make_step(i, r, {}, r.guard) for i, r in enumerate(starts))
         fills = self.fills()
         missing = {q.name: [n for n in q.needs if n not in self.roles] for q in self.properties}
+        model_names = model.names()
         not_applicable = {name: f"the model has no procedure of role {', '.join(lacking)}" for name, lacking in missing.items() if lacking}
         for q in self.properties:
-            lacking = [n for n in _names(q) if n not in model.names()]
-            if q.name not in not_applicable and cache is None and any(n.startswith("entry.") for n in _names(q)):
+            lacking = [n for n in asked_names(q) if n not in model_names]
+            if q.name not in not_applicable and cache is None and any(n.startswith("entry.") for n in asked_names(q)):
                 not_applicable[q.name] = "the model has no cache"
             elif q.trigger is not None and q.trigger.kind == "requires" and not self.judges_calls:
                 not_applicable[q.name] = "the model calls no procedure that has a precondition"
@@ -415,6 +447,8 @@ class _Lowering(Execution):
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
             meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
             opened=dict(self.opened),
+            unjudged={q.name: unjudged for q in self.properties if q.name not in not_applicable and (unjudged := self.unjudged(q))},
+            looked_at_by={q.name: by for q in self.properties if q.name not in not_applicable and (by := self.looked_at_by(q))},
             meeting=any(s.used for s in steps) or any(of_entry(n, 2) for n in reads),
         )
 
@@ -449,12 +483,6 @@ def _storable(type_: Type | None, name: str) -> Type:
     return type_
 
 
-def _names(q: Property) -> set[str]:
-    """Everything that a property's rules and invariants look at."""
-    expressions = [e for _, e in (*q.invariants, *q.liveness)] + [e for r in q.rules for _, e in (*r.bad, *r.updates)]
-    return {n for e in expressions for n in variables(e)}
-
-
 def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entries: set[str]) -> None:
     """Control reads no entry, an entry's variables only itself, a fill what else is cached (``entry2``) at most."""
     for s in steps:
@@ -474,6 +502,7 @@ def _check_entry_independence(steps: Sequence[Step], fills: Sequence[Fill], entr
 def lower(model: Model, properties: Sequence[Property]) -> TransitionSystem:
     """The transition system of ``model`` with the monitors of ``properties`` built in.
 
-    Raises ``InputError`` with the place of what cannot be compiled.
+    Raises ``InputError`` with the place of what cannot be compiled, or is declared nowhere.
     """
+    check_declared(model, properties)
     return _Lowering(model, properties).run()

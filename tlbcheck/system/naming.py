@@ -40,6 +40,8 @@ class Naming:
         self.flag_objects: dict[str, p.Flag] = {f.name: f for f in model.flags}
         self.judges_calls = False
         self.opened: dict[p.Procedure, str] = {}
+        self.attached: dict[tuple[str, str], set[tuple[Event, str]]] = {}
+        """For each clause (property, name) the events that it is judged on, each with the interrupt level."""
 
     # -- names
 
@@ -203,8 +205,10 @@ class Naming:
         for monitor in self.monitors:
             for rule in monitor.rules:
                 e = rule.event
-                if e.kind != kind or (e.name and e.name != name) or (e.within and e.within not in roles):
+                if not e.happens(kind, name, roles):
                     continue
+                for clause, _ in rule.bad:
+                    self.attached.setdefault((monitor.name, clause), set()).add((Event(kind, name), run.level))
                 operands = dict(args) | {f"arg.{n}": a for n, a in zip(e.parameters, positional, strict=False)}
                 values = run.store | operands
                 made: dict[str, Expr] = {}

@@ -150,6 +150,8 @@ class TransitionSystem:
     rule names entry2 or a step goes through the cache, so that one entry may not be enough; ``written``
     is then the system as the model says it, whatever engines were given.
     ``opened`` are the procedures that the most general caller calls, and how general it is.
+    ``unjudged`` has, by property, the clauses that attach to no step, each with what no step does; ``looked_at_by``, for a
+    property that looks at cached entries in steps of the task alone, these.
     ``case_variables`` name a violation's case; while ``case_frames[level]`` has its first field
     set, a switch is under way on that level and the case is there.
     """
@@ -178,6 +180,8 @@ class TransitionSystem:
     opened: Mapping[Procedure, str] = field(default_factory=dict)
     entry_marked: Mapping[str, Expr] = field(default_factory=dict)
     """What properties say of entries at the start, where ``init`` changed it; over the entry's fields and what is rigid."""
+    unjudged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    looked_at_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def cache(self) -> CacheKind | None:

@@ -10,7 +10,7 @@ from tlbcheck.report.html.viewer import labels, viewer
 from tlbcheck.report.judge import facts_of, reproduce
 from tlbcheck.report.schema import property_of, run_of
 from tlbcheck.report.wording import sentence
-from tlbcheck.result import PropertyResult, Status, Verdict
+from tlbcheck.result import PropertyResult, Status, Verdict, grounds
 
 _NO_FACTS: Mapping[str, Any] = {"title": "", "source": ""}
 
@@ -57,9 +57,7 @@ def _sections(document: Mapping[str, Any], models: Sequence[Sequence[PropertyRes
             "title": facts.get("variant") or facts["title"],
             "source": facts["source"],
             "entries": entries,
-            "scope": first.scope.parts,
-            "sufficiency": first.sufficiency,
-            "assumptions": first.assumptions,
+            "grounds": grounds(results),
             "unreached": first.unreached,
             "coverage": _coverage(facts.get("procedures", ())),
             "graph": _explored(first.model, facts) if not any(e["viewers"] for e in entries) else "",
