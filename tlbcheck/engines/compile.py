@@ -224,6 +224,10 @@ class Compiled:
                 return f"(({c} & {a}) | ((ALL ^ {c}) & {b}))"
             case "eq" if e.args[0].type == BOOL and e.args[1].type == BOOL:
                 return f"(ALL ^ {self.mask(e.args[0], names)} ^ {self.mask(e.args[1], names)})"
+        marked = next((v for n, v in variables(e).items() if n in self._entry_names), None)
+        if marked is not None:  # a number that depends on what is cached or marked
+            yes, no = (self.mask(substitute(e, {marked.value: x}), names) for x in (TRUE, FALSE))
+            return f"(({names[marked.value]} & {yes}) | ((ALL ^ {names[marked.value]}) & {no}))"
         return self._atom(e, names)
 
     def _atom(self, e: Expr, names: Mapping[str, str]) -> str:
