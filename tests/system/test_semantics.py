@@ -7,7 +7,7 @@ with the reference interpreter, which reads the page and nothing of the lowering
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -35,13 +35,14 @@ from tlbcheck import (
     this_cpu,
     var,
 )
-from tlbcheck.engines.run import Limits, check
+from tlbcheck.engines.run import check
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, and_, const, eq, not_
 from tlbcheck.lang.model import CACHED
 from tlbcheck.lang.program import CPU_ACTING, CPU_SELF, Clause, StateVar
 from tlbcheck.lang.types import BOOL, U32, IntType, WordType
 from tlbcheck.machine import x86
+from tlbcheck.options import Limits
 
 mark, idle, bad = marker("mark", "marks"), marker("idle", "idles"), marker("bad", "does what it must not")
 X, Y = shared("X", bool), shared("Y", bool)
@@ -49,6 +50,10 @@ N = shared("N", Range(0, 3))
 S = shared("S", Range(-3, -1))
 A = shared("A", Range(0, 3), index=Range(2, 4))
 OWN = per_cpu("OWN", bool)
+To2 = Annotated[int, IntType(0, 2)]
+To3 = Annotated[int, IntType(0, 3)]
+Below = Annotated[int, IntType(-7, 0)]
+Nibble = Annotated[int, WordType(4)]
 LOW, INDEX, WIDE = IntType(0, 3), IntType(2, 4), IntType(1, 4)
 
 NEVER_BAD = Property("never-bad", "'bad' is never made", source="docs/semantics.md", clauses={"bad": "'bad' is made"})
@@ -409,7 +414,7 @@ TAB = Table("tab", IntType(2, 4), (10, 20, 30), U32)
 def counts_down() -> None:
     S.set(-1)
     s = S.get()
-    t: Range(-7, 0) = s - 3
+    t: Below = s - 3
     mark()
     if t < -4 or -t != 4:
         bad()
@@ -450,7 +455,7 @@ def in_vain() -> None:
     """The block does not happen; its error was reached all the same (ERR-2)."""
     with atomic:
         n = choose(LOW)
-        m: Range(0, 2) = n
+        m: To2 = n
         require(m < 3)
 
 
@@ -471,7 +476,7 @@ def looks_everywhere() -> None:
 
 
 @procedure
-def gives(n: Range(0, 3)) -> Range(0, 3):
+def gives(n: To3) -> To3:
     return n + 1
 
 
@@ -490,7 +495,7 @@ def result_fits() -> None:
 @procedure
 def only_below() -> None:
     """The guard of a computation is a guard of what is in it."""
-    n: Range(0, 3) = 0
+    n: To3 = 0
     while True:
         N.set(n)
         if n < 3:
@@ -559,11 +564,8 @@ def chooses() -> None:
         idle()
 
 
-NIBBLE = WordType(4)
-
-
 @procedure
-def counted() -> NIBBLE:
+def counted() -> Nibble:
     N.set(N.get() + 1)
     return 3
 
