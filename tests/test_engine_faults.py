@@ -17,7 +17,7 @@ import pytest
 import z3
 from strategies import Op, Spec, Target, build
 
-from tlbcheck.engines import bmc, compile, encoding, explicit, run, sufficiency
+from tlbcheck.engines import bmc, compile, encoding, explicit, query, run
 from tlbcheck.engines.trace import Violation
 from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import FALSE, Expr, not_, substitute
@@ -337,14 +337,14 @@ def full_uses_no_entry_at_all(m: pytest.MonkeyPatch) -> None:
 
 def one_entry_is_said_to_be_enough(m: pytest.MonkeyPatch) -> None:
     """z3 refutes everything once it has been asked whether there are entries."""
-    real = sufficiency.Query.satisfiable
+    real = query.Query.satisfiable
     asked: list[int] = []
 
-    def satisfiable(self: sufficiency.Query, *parts: Any) -> bool:
+    def satisfiable(self: query.Query, *parts: Any) -> bool:
         asked.append(1)
         return len(asked) == 1 and real(self, *parts)
 
-    m.setattr(sufficiency.Query, "satisfiable", satisfiable)
+    m.setattr(query.Query, "satisfiable", satisfiable)
 
 
 MEETING: tuple[tuple[Patch, Model, Any], ...] = (
@@ -364,6 +364,6 @@ def test_a_fault_where_entries_meet_is_an_internal_error(monkeypatch: pytest.Mon
 
 
 def test_a_solver_that_refutes_everything_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sufficiency.Query, "satisfiable", lambda self, *parts: False)
+    monkeypatch.setattr(query.Query, "satisfiable", lambda self, *parts: False)
     with pytest.raises(InternalError, match="no entry can exist"):
         verdicts(FLUSHES)

@@ -1,16 +1,15 @@
 """Decides with z3 whether tracking one arbitrary entry is exact, and which numbers in a scope are "any".
 
-Every query is about one operation, fill or property clause at a time, in every state whose words
-have only the bits that can ever vary, those equal that always are (``system.known_bits``,
-``system.equal_bits``): more states than are reachable, so that "unsat" holds for each reachable
-one. An answer other than "unsat" counts as "does not hold".
+Every query is about one operation, fill or property clause at a time (``engines.query``). An answer other
+than "unsat" counts as "does not hold".
 
 **Representation** (design.md 2). One tracked entry has the runs of the literal caches if
 
 - T1: a fill has the same truth value for any two contents of the rest of the cache;
 - T2: ``bad(e, e2)`` implies ``bad(e, e)`` or ``bad(e2, e2)``: two entries are bad only if one alone is;
 - H5: what is bad, and what a fill or step leaves cached, only grows with what is cached, so that
-  evictions and fills that do not happen may be left out (x86-tlb.md 7.3); else the model is refused;
+  evictions and fills that do not happen may be left out (``engines.growth``); else they are free choices of each
+  step (``system.free_walks``);
 - T3: a step that goes through the cache leads to the same state whichever entry it uses, and a walk
   makes one that it may use wherever it may use any.
 
@@ -44,12 +43,12 @@ from pathlib import Path
 
 import z3
 
-from tlbcheck.engines.encoding import Encoding, Term, Translator
+from tlbcheck.engines.growth import Growth
+from tlbcheck.engines.query import Query, Term, domain, domains
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import FALSE, Expr, and_, const, eq, not_, or_, rebuild, substitute, var, variables
-from tlbcheck.lang.types import BoolType, EnumType, IntType, Type, WordType
-from tlbcheck.system.known_bits import width
+from tlbcheck.lang.types import EnumType, IntType, WordType
 from tlbcheck.system.slots import in_slot, mentions, of_entry, slot_name
 from tlbcheck.system.sufficiency import FULL, Condition, Dimension, Sufficiency, fillable, named_by_software, named_values, of_the_model, other_choices, without_entries
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
@@ -68,70 +67,10 @@ class _Rule:
     e: Expr
     what: str
     step: Step | None = None
-    growing: bool = True
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return self.step.parameters if self.step else ()
-
-
-class Query:
-    """Formulas about a system over as many states and entries as one likes, told apart by marks."""
-
-    def __init__(self, system: TransitionSystem, seconds: float) -> None:
-        self.system = system
-        self.encoding = Encoding(system)
-        self.solver = z3.Solver()
-        self.solver.set("timeout", int(seconds * 1000))
-        self.control = {v.name: v for v in system.control}
-        self.fields = {v.name: v for v in system.entry_fields}
-        self.terms: dict[tuple[str, str], Term] = {}
-        self.translators: dict[tuple[str, ...], Translator] = {}
-
-    def holds(self, e: Expr, *, state: str = "", entry: str = "", whole: Sequence[str] = (), of: Sequence[Parameter] = (), choice: str = "") -> Term:
-        """``e`` in the state, for the entry and with the choices that these marks stand for; fields in ``whole`` take any value."""
-        names = {n: self._name(n, v, state, entry, whole, of, choice) for n, v in variables(e).items()}
-        return Translator(names)(e)
-
-    def _name(self, name: str, v: Expr, state: str, entry: str, whole: Sequence[str], of: Sequence[Parameter], choice: str) -> Term:
-        if name in self.control:
-            return self._constant(self.control[name], f"{name}|{state}", known=True)
-        if name in self.fields:
-            return self._constant(self.fields[name], f"{name}|{entry}", known=name not in whole)
-        if of_entry(name) and not name.endswith("]"):
-            return self._constant(Variable(name, _typed(v)), f"{name}|{entry}", known=False)
-        declared = next((q for q in of if q.name == name), None)
-        mark = choice if declared is not None else entry
-        return self._constant(Variable(name, _typed(v)), f"{name}|{state}|{mark}|{'' if declared is None else declared.domain}", known=False)
-
-    def _constant(self, v: Variable, name: str, *, known: bool) -> Term:
-        key = (name, str(known))
-        if key not in self.terms:
-            if isinstance(v.type, BoolType):
-                made: Term = z3.Bool(name)
-                self.terms[key] = self.encoding.whole(v, made if self.encoding.carried(v) else None) if known else made
-            else:
-                size = len(self.encoding.carried(v)) if known else width(v.type)
-                self.terms[key] = self.encoding.whole(v, z3.BitVec(name, size) if size else None) if known else z3.BitVec(name, size)
-        return self.terms[key]
-
-    def satisfiable(self, *parts: Term) -> bool:
-        """Whether z3 cannot refute the conjunction of ``parts``."""
-        self.solver.push()
-        self.solver.add(*parts)
-        answer = self.solver.check()
-        self.solver.pop()
-        return bool(answer != z3.unsat)
-
-
-def _typed(v: Expr) -> Type:
-    if v.type is None:
-        raise InternalError(f"{v.value} has no type")
-    return v.type
-
-
-def _domain(name: str, type_: Type, values: Sequence[int]) -> Expr:
-    return or_(*(eq(var(name, type_), const(value, type_)) for value in values))
 
 
 def decide(system: TransitionSystem, *, seconds: float = 5.0) -> Sufficiency:
@@ -144,7 +83,7 @@ class _Decision:
         self.system = system
         self.query = Query(system, seconds)
         self.possible = system.possible
-        self.declared = and_(*(_domain(v.name, v.type, v.domain or v.type.values()) for v in system.entry_fields), self.possible)
+        self.declared = and_(*(domain(v.name, v.type, v.domain or v.type.values()) for v in system.entry_fields), self.possible)
 
     def run(self) -> Sufficiency:
         if self.system.cache is None:
@@ -172,8 +111,7 @@ class _Decision:
         """The choices of a rule's step are in their domains, and its guard holds."""
         if rule.step is None:
             return []
-        domains = and_(*(_domain(q.name, q.type, q.domain) for q in rule.parameters))
-        return [self.query.holds(and_(domains, rule.step.guard), of=rule.parameters, choice=mark, **marks)]
+        return [self.query.holds(and_(domains(rule.parameters), rule.step.guard), of=rule.parameters, choice=mark, **marks)]
 
     def fills(self) -> Condition:
         for f in self.system.fills:
@@ -203,9 +141,8 @@ class _Decision:
         """How what follows ``s`` depends on the cached entry that it uses; empty if it does not."""
         rule = _Rule(s.guard, s.action, s)
         renamed = other_choices(s, "'")
-        domains = and_(*(_domain(q.name, q.type, q.domain) for q in s.parameters))
-        other_domains = substitute(domains, renamed)
-        both = and_(domains, other_domains, s.guard, substitute(s.guard, renamed))
+        possible = and_(domains(s.parameters), s.guard)
+        both = and_(possible, substitute(possible, renamed))
         for e in (*s.updates.values(), *s.entry_updates.values(), *(b.when for b in s.bads)):
             if self.query.satisfiable(self.query.holds(and_(both, not_(eq(e, substitute(e, renamed)))), of=rule.parameters)):
                 return "goes on with what the cached entry says that it uses"
@@ -216,18 +153,17 @@ class _Decision:
         walked = and_(s.guard, fillable(self.system, s))
         types = {q.name: q.type for q in s.parameters}
         none = and_(*(not_(substitute(walked, {n: const(x, types[n]) for n, x in zip(choices, values, strict=True)})) for values in every))
-        if len(every) > _ENTRIES or self.query.satisfiable(self.query.holds(and_(domains, s.guard, none), of=rule.parameters)):
+        if len(every) > _ENTRIES or self.query.satisfiable(self.query.holds(and_(possible, none), of=rule.parameters)):
             return "happens or not depending on what is cached"
         return ""
 
     def growing(self) -> Condition:
-        """H1, H2 and H5 of x86-tlb.md 7.3: a cache that holds more has every fill and every violation of one that holds less."""
-        for r in self.rules():
-            cached = {n: v for n, v in variables(r.e).items() if "cached[entry" in n}
-            more = {n: or_(v, var(f"{n}'", v.type)) for n, v in cached.items()}
-            if cached and r.growing and self.query.satisfiable(self.query.holds(and_(r.e, not_(substitute(r.e, more))), of=r.parameters)):
-                return Condition("H5", False, f"{r.what} asks that something is not cached")
-        return Condition("H5", True)
+        """H1, H2 and H5 of x86-tlb.md 7.3: what happens with all that can be cached happens with less, too."""
+        growth = Growth(self.system, self.query)
+        if reason := growth.walks():
+            raise InputError(f"{self.system.model.name}: {reason}", hint="entries may go at any time: say what lets a walk cache one")
+        reasons = [*growth.shrinks().values(), *filter(None, [growth.remembers()])]
+        return Condition("H5", not reasons, "; ".join(reasons))
 
     def chain(self) -> int:
         """How many entries enable each other at most, where fills depend on what else is cached."""
@@ -265,12 +201,11 @@ class _Decision:
         """Everything that is said about entries, each once."""
         found = [_Rule(self.possible, "which entries there can be")]
         found += [_Rule(e, "what can be cached at the start") for e in self.system.entry_initial.values()]
-        found += [_Rule(e, "what init marks", growing=False) for e in self.system.entry_marked.values()]
+        found += [_Rule(e, "what init marks") for e in self.system.entry_marked.values()]
         for f in self.system.fills:
-            found += [_Rule(f.when, "what a walk caches"), *(_Rule(e, "what a walk marks", growing=False) for e in f.updates.values())]
-        cached = set(self.system.cached.values())
+            found += [_Rule(f.when, "what a walk caches"), *(_Rule(e, "what a walk marks") for e in f.updates.values())]
         for s in (*self.system.initial, *self.system.steps):
-            found += [_Rule(e, f"what {s.action} does to entries{_at(*s.places[:1])}", s, growing=n in cached) for n, e in s.entry_updates.items()]
+            found += [_Rule(e, f"what {s.action} does to entries{_at(*s.places[:1])}", s) for e in s.entry_updates.values()]
         found += self.bads()
         return list({(r.e, tuple((q.name, q.domain) for q in r.parameters if q.name in variables(r.e))): r for r in reversed(found)}.values())
 
@@ -305,9 +240,9 @@ class _Decision:
     def numbers(self, v: Variable, declared: Sequence[int], *, tag: bool) -> tuple[bool, str]:
         """Whether every value that is not declared is covered by those that are, and why (not)."""
         whole = [f.name for f in self.system.entry_fields if isinstance(f.type, WordType | IntType)]
-        others = and_(*(_domain(f.name, f.type, f.domain or f.type.values()) for f in self.system.entry_fields if f.name not in whole))
+        others = and_(*(domain(f.name, f.type, f.domain or f.type.values()) for f in self.system.entry_fields if f.name not in whole))
         value = var(v.name, v.type)
-        outside = [self.query.holds(not_(_domain(v.name, v.type, declared)), whole=whole)]
+        outside = [self.query.holds(not_(domain(v.name, v.type, declared)), whole=whole)]
         if tag:
             filled = or_(*(f.when for f in self.system.fills))
             outside.append(self.query.holds(and_(filled, others), state="filled", whole=whole))
@@ -317,8 +252,8 @@ class _Decision:
 
         def unlike(r: _Rule, d: int) -> Term:
             there = const(d, v.type)
-            domains = and_(*(_domain(q.name, q.type, q.domain) for q in r.parameters if q.name in variables(r.e)))
-            return self.query.holds(and_(domains, others, not_(eq(r.e, substitute(r.e, {v.name: there})))), state=f"like {d}", whole=whole, of=r.parameters)
+            chosen = domains([q for q in r.parameters if q.name in variables(r.e)])
+            return self.query.holds(and_(chosen, others, not_(eq(r.e, substitute(r.e, {v.name: there})))), state=f"like {d}", whole=whole, of=r.parameters)
 
         differences = {d: [(r, unlike(r, d)) for r in rules] for d in declared}
         if not self.query.satisfiable(*outside, *(z3.Or([term for _, term in terms]) for terms in differences.values())):

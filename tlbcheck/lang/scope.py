@@ -44,7 +44,8 @@ class Kinds:
     """Things of which a model has one or two of each kind, that stand for any number: domains, vCPUs.
 
     ``types`` are the enumerations whose members are such kinds, or things of them; the first is the one to name.
-    Things that have ``names``, such as root tables, may be told apart by these as well.
+    Things that have ``names``, such as root tables, may be told apart by these as well; the model may give
+    several things of one kind the same.
     """
 
     types: tuple[Type, ...]

@@ -13,7 +13,7 @@ The analysis is over the transition system and does not follow guards, so that i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,11 @@ class _Site:
     def expressions(self) -> tuple[Expr, ...]:
         return (*self.updates.values(), *self.others)
 
+    @property
+    def control(self) -> tuple[Expr, ...]:
+        """What software does."""
+        return (*self.updates.values(), self.step.guard) if self.step else ()
+
 
 def _sites(system: TransitionSystem, *, control: bool = False) -> Iterator[_Site]:
     """Everything that is computed; of ``control`` alone, what software does."""
@@ -99,6 +104,7 @@ class _Analysis:
                         new = self.joined(self.held[name], self.fitted(read[e], self.widths[name]))
                         if new != self.held[name]:
                             self.held[name], changed = new, True
+        self.read = [self.reader(site) for site in sites]
 
     def holders(self) -> dict[str, int]:
         """The registers that hold a name, each with how far below its place it stands; where software chooses them, every word that is copied into one."""
@@ -234,8 +240,7 @@ class _Analysis:
 
     def told(self) -> str:
         """What looks at more of a name than whether it is another one; empty if nothing does."""
-        for site in self.sites:
-            read = self.reader(site)
+        for site, read in zip(self.sites, self.read, strict=True):
             if any(any(read[a].name for a in e.args) and not self.harmless(e, read) for e in read):
                 return site.what
         return ""
@@ -283,32 +288,85 @@ def _copied(e: Expr, mask: int) -> Iterator[Expr]:
                     yield from _copied(a, mask)
 
 
-def look_into(system: TransitionSystem, names: Names, *, control: bool = False) -> str:
-    """What looks at more of one of ``names`` than whether two are the same, in words; empty if nothing does.
+class Software:
+    """What a system's software and rules ask of names, kinds and other CPUs; each answer in words, empty if nothing."""
 
-    Of ``control`` alone: what software does, not what rules say of entries.
-    """
-    small = slice_system(system)
-    return _Analysis(small, names, list(_sites(small, control=control))).told()
+    def __init__(self, system: TransitionSystem) -> None:
+        self.system = slice_system(system)
+        self.analyses: dict[tuple[Names, bool], _Analysis] = {}
+        self.answers: dict[object, str] = {}
 
+    def once(self, question: object, answer: Callable[[], str]) -> str:
+        """The answer, found once."""
+        if question not in self.answers:
+            self.answers[question] = answer()
+        return self.answers[question]
 
-def compares_members(system: TransitionSystem, types: Collection[Type]) -> str:
-    """What asks more of a member of ``types`` than which one it is, in words; empty if nothing does.
+    def analysis(self, names: Names, *, control: bool = False) -> _Analysis:
+        found = self.analyses.get((names, control))
+        if found is None:
+            found = self.analyses[names, control] = _Analysis(self.system, names, list(_sites(self.system, control=control)))
+        return found
 
-    Two things of one kind are one member, so that a model takes them for the same. That a step needs two to
-    be the same adds only runs; a step that needs them to differ, or a value that is computed from
-    whether they do, loses some.
-    """
-    for site in _sites(slice_system(system)):
-        allowed = set(_needed(site.step.guard)) if site.step else set()
-        seen: dict[Expr, None] = {}
-        for e in site.expressions:
-            for node in nodes(e, seen):
-                seen[node] = None
+    def looks_into(self, names: Names, *, control: bool = False) -> str:
+        """What looks at more of one of ``names`` than whether two are the same. Of ``control`` alone: what software does, not what rules say of entries."""
+        return self.once(("looks", names, control), self.analysis(names, control=control).told)
+
+    def compares_names(self, names: Names) -> str:
+        """Where software compares two of ``names`` that it holds.
+
+        That is fine as long as each thing has its own. Where a model gives several things one, such as all other domains
+        one root table, it sees no difference between two of them.
+        """
+        return self.once(("compares", names), lambda: self._compares_names(self.analysis(names)))
+
+    def _compares_names(self, analysis: _Analysis) -> str:
+        for site, read in zip(analysis.sites, analysis.read, strict=True):
+            allowed = _allowed(site)
+            for e in dict.fromkeys(x for top in site.control for x in nodes(top)):
+                if e.op == "eq" and e not in allowed and all(read[a].name and a.op != "const" and not _of_an_entry(a) for a in e.args):
+                    return site.what
+        return ""
+
+    def compares_members(self, types: Collection[Type]) -> str:
+        """What asks more of a member of ``types`` than which one it is.
+
+        Two things of one kind are one member, so that a model takes them for the same. That a step needs two to
+        be the same adds only runs; a step that needs them to differ, or a value that is computed from
+        whether they do, loses some.
+        """
+        for site in _sites(self.system):
+            allowed = _allowed(site)
+            for node in dict.fromkeys(x for top in site.expressions for x in nodes(top)):
                 held = [a for a in node.args if a.type in types and a.op != "const"]
                 if held and node not in allowed and not (node.op in ("table", "ite") or (node.op == "eq" and len(held) == 1)):
                     return site.what
-    return ""
+        return ""
+
+    def depends_on_others(self) -> str:
+        """What a CPU has to do with another. A fault that ends the run counts for none: it is one on its own CPU alone, too."""
+        model, system = self.system.model, self.system
+        rigid = {*system.rigid, HALTED}
+        for s in system.steps:
+            own = "" if s.cpu is None else f"cpu{s.cpu}."
+            read = {n for e in (s.guard, *s.updates.values(), *(c.holds for c in s.checks)) for n in variables(e)} - {q.name for q in s.parameters} - rigid
+            if any(not own or not n.startswith(own) for n in (*read, *(n for n in s.updates if n != HALTED))):
+                return f"the step '{s.action}' of {'the environment' if s.cpu is None else 'a CPU'}"
+            if s.cpu is not None and any(r.every_cpu and (r.event.kind, r.event.name) in {(e.kind, e.name) for e in s.events} for q in system.properties for r in q.rules):
+                return f"the step '{s.action}', which a property judges of every CPU,"
+        for procedure in model.reachable():
+            if procedure is not model.resolve(model.init) and any(isinstance(t, ForCpus) or any("cpu.self" in variables(e) for e in expressions(t)) for t in walk(procedure.body)):
+                return f"{procedure.name}()"
+        return ""
+
+
+def _of_an_entry(e: Expr) -> bool:
+    return all(n.startswith("entry") for n in variables(e))
+
+
+def _allowed(site: _Site) -> set[Expr]:
+    """Conditions under which a step happens, as opposed to those under which it does not."""
+    return set(_needed(site.step.guard)) if site.step else set()
 
 
 def _needed(e: Expr) -> Iterator[Expr]:
@@ -318,20 +376,3 @@ def _needed(e: Expr) -> Iterator[Expr]:
             yield from _needed(a)
     else:
         yield e
-
-
-def depends_on_others(system: TransitionSystem) -> str:
-    """What a CPU has to do with another, in words; empty if nothing. A fault that ends the run counts for none: it is one on its own CPU alone, too."""
-    model, small = system.model, slice_system(system)
-    rigid = {*small.rigid, HALTED}
-    for s in small.steps:
-        own = "" if s.cpu is None else f"cpu{s.cpu}."
-        read = {n for e in (s.guard, *s.updates.values(), *(c.holds for c in s.checks)) for n in variables(e)} - {q.name for q in s.parameters} - rigid
-        if any(not own or not n.startswith(own) for n in (*read, *(n for n in s.updates if n != HALTED))):
-            return f"the step '{s.action}' of {'the environment' if s.cpu is None else 'a CPU'}"
-        if s.cpu is not None and any(r.every_cpu and (r.event.kind, r.event.name) in {(e.kind, e.name) for e in s.events} for q in small.properties for r in q.rules):
-            return f"the step '{s.action}', which a property judges of every CPU,"
-    for procedure in model.reachable():
-        if procedure is not model.resolve(model.init) and any(isinstance(t, ForCpus) or any("cpu.self" in variables(e) for e in expressions(t)) for t in walk(procedure.body)):
-            return f"{procedure.name}()"
-    return ""

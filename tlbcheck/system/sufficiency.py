@@ -13,7 +13,7 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, Expr, and_, substitute, var, variables
 from tlbcheck.lang.scope import Alone, Kinds, Names
 from tlbcheck.lang.types import EnumType
-from tlbcheck.system.names import compares_members, depends_on_others, look_into
+from tlbcheck.system.names import Software
 from tlbcheck.system.slots import in_slot, of_entry, track
 from tlbcheck.system.transition_system import Fill, Step, TransitionSystem, Variable
 
@@ -117,21 +117,20 @@ def without_entries(system: TransitionSystem) -> Sufficiency:
 
 def of_the_model(system: TransitionSystem) -> tuple[Dimension, ...]:
     """What the model's own scope may say of what is no entry: each word that it wants to be "any", and whether it is."""
-    looks: dict[Names, str] = {}
-    made = []
+    software, made = Software(system), []
     for word, given in system.model.scope.items():
         if isinstance(given, str) and given.startswith("any"):
             made.append(Dimension(word, word, False, f"{given}, as the model says", "nothing says what would tell one from another", told=True))
         elif isinstance(given, Alone):
-            why = depends_on_others(system)
+            why = software.depends_on_others()
             reason = f"{why} has to do with another CPU" if why else "no CPU has to do with another"
             made.append(Dimension(word, word, not why, (system.model.cpus,) if why else "any", reason, told=bool(why)))
-        elif isinstance(given, Names | Kinds):
-            wanted = (given,) if isinstance(given, Names) else given.names
-            looks |= {n: look_into(system, n) for n in wanted if n not in looks}
-            why = next((looks[n] for n in wanted if looks[n]), "")
-            if not why and isinstance(given, Kinds):
-                why = compares_members(system, given.types)
+        elif isinstance(given, Names):
+            why = software.looks_into(given)
+            made.append(Dimension(word, word, not why, given.shown() if why else "any", _asked(why, word), told=bool(why)))
+        elif isinstance(given, Kinds):
+            answers = (f for n in given.names for f in (software.looks_into(n), software.compares_names(n)))
+            why = next(filter(None, answers), "") or software.compares_members(given.types)
             made.append(Dimension(word, word, not why, given.shown() if why else "any", _asked(why, word), told=bool(why)))
     return tuple(made)
 
@@ -139,7 +138,7 @@ def of_the_model(system: TransitionSystem) -> tuple[Dimension, ...]:
 def named_by_software(system: TransitionSystem, d: Dimension) -> Dimension:
     """``d``, an entry's field, as it is where software or rules look at the bits of such values elsewhere."""
     names = system.cache.names.get(d.field) if system.cache and d.any else None
-    why = look_into(system, names, control=True) if names is not None else ""
+    why = Software(system).looks_into(names, control=True) if names is not None else ""
     return replace(d, any=False, covers=names.shown(), why=_asked(why, d.name), assumes="", told=True) if names is not None and why else d
 
 
