@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: verify test test-all lint fuzz mutants differential bench clean
+.PHONY: verify test test-all lint fuzz mutants slips differential bench clean
 
 verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
@@ -25,6 +25,10 @@ fuzz: $(SETUP)
 
 mutants: $(SETUP)
 	$(BIN)/python tests/mutants.py
+
+# Every single-name misspelling of the example, three models and all properties; goes on where the last time ended (.slips.jsonl).
+slips: $(SETUP)
+	$(BIN)/python tests/slips.py
 
 # Random models, every engine against the reference interpreter; goes on where the last time ended (.differential/).
 MINUTES ?= 60

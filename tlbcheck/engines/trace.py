@@ -119,9 +119,12 @@ def check_failed(check: Check) -> InputError:
 
 
 def most_values(counts: Mapping[str, int]) -> str:
-    """For the end of a search at a limit: the variable with the most values, which may be why there is no end; empty if none has many."""
-    counts = {name: n for name, n in counts.items() if not name.endswith(".pc")}
-    name = max(counts, key=counts.__getitem__, default="")
+    """For the end of a search at a limit: the variable with the most values, which may be why there is no end.
+
+    Empty if none has many. Where a local has as many as a variable, this is told; where an activation is counts for nothing.
+    """
+    counts = {name: n for name, n in counts.items() if not name.endswith(".pc") and "%" not in name}
+    name = max(counts, key=lambda x: (counts[x], ":" not in x), default="")
     return f"; {name} has the most values, {counts[name]:,}" if name and counts[name] > _MANY else ""
 
 
