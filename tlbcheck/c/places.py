@@ -36,6 +36,8 @@ class Local:
     bits: int = 0
 
 
+_TREE = "give the tree (--tree DIR)"
+
 Target = Local | PlaceEntry | Constant
 
 
@@ -62,6 +64,8 @@ class Places(ABC):
     names: Names
     syntax: Syntax
     given: bool = False
+    whole_text: bool = True
+    """No lines of the function are missing."""
     out: list[p.Statement] = field(default_factory=list)
     scopes: list[dict[str, Local]] = field(default_factory=lambda: [{}])
     state: dict[str, Value] | None = field(default_factory=dict)
@@ -94,6 +98,10 @@ class Places(ABC):
         """Something that the verdict has to repeat."""
         self.notes[text] = None
 
+    def not_set(self, name: str) -> str:
+        """What is wrong with a local that has no value on some way, as the end of a sentence."""
+        return f"'{name}', which may not have been set" if self.whole_text else f"'{name}', whose value may be given in lines that are not in the mail"
+
     def temporary(self) -> str:
         self.temporaries += 1
         return f"%{self.temporaries}"
@@ -116,14 +124,14 @@ class Places(ABC):
                 made[name] = a
             else:
                 why = next((v.why for v in (a, b) if v is not None and v.expr is None), "")
-                made[name] = unknown(why or f"'{name}', which may not have been set", (a or b or unknown("")).type)
+                made[name] = unknown(why or self.not_set(name), (a or b or unknown("")).type)
         return made
 
     def needed(self, node: Node, value: Value, what: str) -> Expr:
         """The expression of an integer that something depends on."""
         if value.expr is None or not isinstance(value.type, Integer):
             why = value.why or f"'{self.syntax.source(node)}', which is no integer"
-            raise self.refuse(node, f"{what} depends on {why}", "only integers that the model knows can decide this")
+            raise self.refuse(node, f"{what} depends on {why}", "only integers that the model knows can decide this" if self.whole_text else _TREE)
         return value.expr
 
     def fit(self, node: Node, value: Value, type_: Type | None, what: str) -> Expr:
@@ -135,7 +143,7 @@ class Places(ABC):
             assert found is not None
             return found
         if value.expr is None:
-            raise self.refuse(node, f"{what} depends on {value.why}", "give what the model knows")
+            raise self.refuse(node, f"{what} depends on {value.why}", "give what the model knows" if self.whole_text else _TREE)
         if type_ is None and not isinstance(value.type, Integer):
             return value.expr
         if value.expr.type == type_ and (value.type == CBOOL or not isinstance(value.type, Integer)):
@@ -161,7 +169,7 @@ class Places(ABC):
         self.declared.add(unique)
         made = Local(unique, type_, bits=bits, offset=offset)
         if self.state is not None:
-            self.state[unique] = unknown(f"'{name}', which may not have been set", type_)
+            self.state[unique] = unknown(self.not_set(name), type_)
         return made
 
     def target(self, node: Node) -> Target:
@@ -210,7 +218,7 @@ class Places(ABC):
         if isinstance(target, Local):
             if target.fields:
                 return unknown(f"the structure '{target.name}'", target.type)
-            return (self.state or {}).get(target.name) or unknown(f"'{target.name}', which may not have been set", target.type)
+            return (self.state or {}).get(target.name) or unknown(self.not_set(target.name), target.type)
         if target.reason:
             self.note(f"{target.name}: {target.reason}")
         meaning = target.meaning

@@ -481,7 +481,7 @@ class CUnit:
             if node.type == "enumerator":
                 raise syntax.refuse(node, "an enumeration inside a function", "declare it outside")
         of_profile = segment.origin is not self.own and self.outer.get(name) is not segment
-        reader = Statements(self, syntax, given=of_profile, result=signature.result)
+        reader = Statements(self, syntax, given=of_profile, whole_text=not self.missing(segment), result=signature.result)
         for q in parameters:
             if q.name in ignores:
                 reader.passed[q.name] = q

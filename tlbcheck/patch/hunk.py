@@ -22,6 +22,8 @@ COMBINED = re.compile(r"@@@+ -\d|diff --(?:cc|combined) ")
 FILE = "diff --git"
 
 _NO_NEWLINE = "\\ "
+_ODD_SPACES = frozenset("\u00a0\u2007\u202f")
+_NO_BREAK = "a mail program put no-break spaces in the place of spaces"
 _WIDTH = 60
 """No mailer wraps lines that are shorter than this."""
 _READINGS = 200_000
@@ -65,8 +67,23 @@ def read_hunk(lines: Sequence[SourceLine], at: int, level: Level, header: Source
         if sign and sign != "\\" and seen_old + (sign != "+") <= old and seen_new + (sign != "-") <= new:
             seen_old, seen_new = seen_old + (sign != "+"), seen_new + (sign != "-")
             shown.append(HunkLine(sign, text.text, text.place))
-    reason = roles or f"{old} old and {new} new lines are announced, {seen_old} and {seen_new} can be told apart in the mail"
+    counts = f"{old} old and {new} new lines are announced, {seen_old} and {seen_new} can be told apart in the mail"
+    reason = roles or f"{_damage([above, *found])}{counts}"
     return replace(hunk, lines=tuple(shown), damage=Remark(f"hunk {hunk.ranges} is damaged: {reason}", header.place)), end
+
+
+def _damage(lines: Sequence[_Candidate]) -> str:
+    """What a mail program seems to have done to the lines of a hunk, empty if that cannot be told."""
+    if any(_no_break(line.line.text) for line in lines):
+        return f"{_NO_BREAK}; "
+    if any(not _signed(line.line)[0] and _wrapped(last, line) for last, line in pairwise(lines)):
+        return "a mail program broke its long lines; "
+    return ""
+
+
+def _no_break(text: str) -> bool:
+    """Whether a line is indented by other spaces than C is written with."""
+    return any(c in _ODD_SPACES for c in text[: len(text) - len(text.lstrip())])
 
 
 def is_structure(text: str) -> bool:
@@ -263,6 +280,9 @@ def _built(hunk: Hunk, found: Sequence[_Candidate], roles: Sequence[str], lines:
     rest = next((line for line, role in zip(found, roles, strict=False) if role == "rest" and line is not found[1]), None)
     if rest is not None:
         doubts.append(Remark("is the rest of the line above it, which a mailer broke: if it stood after several spaces, some are lost", rest.line.place))
+    odd = next((line for line in built if _no_break(line.text)), None)
+    if odd is not None:
+        hunk = replace(hunk, damage=Remark(f"hunk {hunk.ranges} is damaged: {_NO_BREAK}", odd.place))
     if may_go_on:
         doubts.append(Remark("an empty line follows the hunk: if a mailer broke a long line of it in a run of spaces, that is its last line and the rest is no line of its own", found[-1].line.place))
     return replace(hunk, heading=heading, lines=tuple(built), doubts=tuple(doubts)), found[-1].index + 1

@@ -21,6 +21,8 @@ _SUBJECT = re.compile(r"(?:\S+:\s*)*(?:\[[^\]]*\]\s*)*\[[^\]]*PATCH[^\]]*\]", re
 _ATTRIBUTION = re.compile(r"On (.{4,80}?), (\S.{0,80}?) wrote:$")
 _MODES = (("old mode ", "old"), ("deleted file mode ", "old"), ("new mode ", "new"), ("new file mode ", "new"))
 _NAMES = (("rename from ", "old"), ("copy from ", "old"), ("rename to ", "new"), ("copy to ", "new"))
+_HTML = re.compile(r"^content-type:\s*text/html|<html|<pre|<div", re.IGNORECASE | re.MULTILINE)
+_HUNK_MARK = "@@ -"
 _ESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 
 
@@ -39,6 +41,8 @@ def read_patches(text: str, file: str) -> list[Patch]:
     if len(text) > LARGEST:
         raise InputError(f"is larger than {LARGEST >> 20} MiB", place=Place(file), hint="give the mail of one patch")
     patches = [patch for message in messages(source_of(text, file).lines) for patch in _Reader(message).read()]
+    if not patches and _HTML.search(text) and ("diff --git" in text or _HUNK_MARK in text):
+        raise InputError("holds a patch as HTML alone, in which lines and spaces are not what was sent", place=Place(file), hint="give the mail's plain text, or the patch itself")
     if not patches:
         raise InputError("holds no patch", place=Place(file), hint="give a unified diff, or a mail that holds or quotes one")
     return patches

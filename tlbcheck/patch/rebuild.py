@@ -384,7 +384,8 @@ class _Builder:
         if stripped.startswith("{"):
             unit.break_off("what the block belongs to that begins here (an if, a loop) may be among lines that are missing", line.source.place)
         elif depth >= 0 and code.indent != expected:
-            unit.break_off(f"this line is indented by {code.indent} columns where {expected} were expected, so it belongs to something that begins or ends outside the mail", line.source.place)
+            what = "hangs on a condition or stands in a block" if code.indent > expected else "stands behind the end of a block"
+            unit.break_off(f"this line is indented by {code.indent} columns where {expected} were expected: it {what} that is not in the mail", line.source.place)
         elif stripped.startswith("else"):
             unit.break_off("the if of this else is not in the mail", line.source.place)
         elif not stripped.startswith("}"):
