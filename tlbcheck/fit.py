@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,6 +158,7 @@ def fit_file(path: Path, reading: Reading) -> Model:
     """The model of a function in a C file; what stands around the file in its tree is evidence about the code base."""
     harness = harness_for(reading.role)
     folder, inside = _tree_around(path.resolve(), harness)
+    folder = folder and _as_given(folder, path)
     evidence = [read_source(folder / f, f) for f in harness.files[1:] if (folder / f).is_file()] if folder else []
     around = _around(path, reading, harness)
     tree = Tree(folder) if folder else around.tree if around is not None else None
@@ -176,9 +178,14 @@ def _around(path: Path, reading: Reading, harness: Harness) -> Around | None:
         top = next((folder for folder in here.parents if (folder / ".git").exists()), None)
         if top is None:
             return None
-        tree, called = Tree(top), f"the tree around {path}"
+        tree, called = Tree(_as_given(top, path)), f"the tree around {path}"
     root = tree.path.absolute()
     return Around(tree, here.relative_to(root).as_posix() if here.is_relative_to(root) else _usual(tree, harness), called)
+
+
+def _as_given(folder: Path, path: Path) -> Path:
+    """``folder``, absolute only where ``path`` is: what is printed names no place of this machine that nobody gave."""
+    return folder if path.is_absolute() else Path(os.path.relpath(folder))
 
 
 def _usual(tree: Tree, harness: Harness) -> str:
