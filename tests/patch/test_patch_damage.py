@@ -63,7 +63,7 @@ def as_html(mail: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (wrapped, "is damaged: a mail program broke its long lines"),
+        (wrapped, "is damaged: a mail program broke its lines"),
         (no_break, "is damaged: a mail program put no-break spaces"),
         (no_break_everywhere, "is damaged: a mail program put no-break spaces"),
         (as_html, "holds a patch as HTML alone"),

@@ -76,8 +76,9 @@ def _damage(lines: Sequence[_Candidate]) -> str:
     """What a mail program seems to have done to the lines of a hunk, empty if that cannot be told."""
     if any(_no_break(line.line.text) for line in lines):
         return f"{_NO_BREAK}; "
-    if any(not _signed(line.line)[0] and _wrapped(last, line) for last, line in pairwise(lines)):
-        return "a mail program broke its long lines; "
+    last = max((i for i, line in enumerate(lines) if line.line.text[:1] in tuple("+- ") and line.line.text.strip(" -")), default=0)
+    if any(not _signed(line.line)[0] and not line.interrupted for line in lines[1:last]):
+        return "a mail program broke its lines; "
     return ""
 
 
