@@ -11,21 +11,20 @@ A marker makes one test for each model and property::
     def test_v5_can_crash(tlbcheck_result):
         assert tlbcheck_result.violations[0].clause == "#GP"
 
-``model``: an object, a name, a path, or a list of these. ``properties``: objects or names; left
-out, all of the library. ``expect``: ``"holds"`` (the default: proved, neither vacuous nor not
-applicable, and what it relies on by contracts shown by the models that are to show it), ``"violated"``, or ``"declared"`` for what the model's ``expected`` says of each
-property. What is expected is asserted before the body runs, so that the body may be empty; it can
-ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_result``.
+``model``: an object, a name, a path, or a list of these. ``properties``: objects or names; left out, all of the
+library. ``expect``: ``"holds"`` (the default: proved, neither vacuous nor not applicable, and what it relies on by
+contracts shown by the models that are to show it), ``"violated"``, or ``"declared"`` for what the model's
+``expected`` says of each property. What is expected is asserted before the body runs, so that the body may be empty;
+it can ask for the fixtures ``tlbcheck_model``, ``tlbcheck_property`` and ``tlbcheck_result``.
 
-Every marker is judged: those of a class and a module and several on one function, one that comes with ``pytest.param`` or by a hook,
-and one on a ``unittest.TestCase``. A marker on what is no test is an error.
+Every marker is judged: those of a class and a module and several on one function, one that comes with
+``pytest.param`` or by a hook, and one on a ``unittest.TestCase``. A marker on what is no test is an error.
 
-``assert_holds`` and ``assert_violated`` (from ``tlbcheck.testing``) do the same in ordinary tests.
-Each model is explored once for all its properties; with pytest-xdist, ``--dist loadgroup`` keeps
-its tests on one worker, so that this stays true. ``--tlbcheck-engines=explicit,bmc`` holds the
-engines against each other (slower; the default is ``explicit``, which is complete).
-``--tlbcheck-html DIR`` writes the page of each failing assertion there. Loading the plugin imports
-no engine.
+``assert_holds`` and ``assert_violated`` (from ``tlbcheck.testing``) do the same in ordinary tests. Each model is
+explored once for all its properties; with pytest-xdist, ``--dist loadgroup`` keeps its tests on one worker, so that
+this stays true. ``--tlbcheck-engines=explicit,bmc`` holds the engines against each other (slower; the default is
+``explicit``, which is complete). ``--tlbcheck-html DIR`` writes the page of each failing assertion there. Loading the
+plugin imports no engine.
 """
 
 from __future__ import annotations
@@ -44,7 +43,19 @@ import pytest
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, TlbcheckError
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.testing import DEFAULT_ENGINES, SESSION, ModelFailure, assert_holds, assert_violated, examine, examine_model, find_model, find_property, why_not_held, why_not_violated
+from tlbcheck.testing import (
+    DEFAULT_ENGINES,
+    SESSION,
+    ModelFailure,
+    assert_holds,
+    assert_violated,
+    examine,
+    examine_model,
+    find_model,
+    find_property,
+    why_not_held,
+    why_not_violated,
+)
 
 if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
@@ -71,8 +82,18 @@ class Case:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tlbcheck")
-    group.addoption("--tlbcheck-engines", metavar="NAMES", default=",".join(DEFAULT_ENGINES), help="engines that check models, with commas: explicit, bmc (default: %(default)s)")
-    group.addoption("--tlbcheck-html", metavar="DIR", type=Path, help="folder for the HTML page of each failing assertion about a model")
+    group.addoption(
+        "--tlbcheck-engines",
+        metavar="NAMES",
+        default=",".join(DEFAULT_ENGINES),
+        help="engines that check models, with commas: explicit, bmc (default: %(default)s)",
+    )
+    group.addoption(
+        "--tlbcheck-html",
+        metavar="DIR",
+        type=Path,
+        help="folder for the HTML page of each failing assertion about a model",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,15 +121,21 @@ def pytest_report_header() -> str:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Generator[None, object, object]:
-    """Marked functions use the fixture that carries their case, whether they name it or not; what is marked and no test is an error."""
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> Generator[None, object, object]:
+    """Marked functions use the fixture that carries their case, whether they name it or not; what is marked and no
+    test is an error.
+    """
     own = any(m.name == _NAME for m in _marks(obj))
     inherited = inspect.isclass(obj) and bool(obj.__subclasses__())
     if inspect.isroutine(obj) and collector.funcnamefilter(name) and (own or collector.get_closest_marker(_NAME)):
         pytest.mark.usefixtures("tlbcheck_case")(obj)
     collected = yield
     if own and collected is None and not inherited and getattr(obj, "__module__", None) == collector.module.__name__:
-        raise pytest.Collector.CollectError(f"{name}: marked with {_NAME}, and no test: nothing would be judged; give it a name that pytest collects")
+        raise pytest.Collector.CollectError(
+            f"{name}: marked with {_NAME}, and no test: nothing would be judged; give it a name that pytest collects"
+        )
     return collected
 
 
@@ -118,7 +145,9 @@ def _marks(obj: object) -> list[pytest.Mark]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """A marked class or module without any test is an error: nothing would be judged."""
     report = yield
     if report.passed and not report.result and any(m.name == _NAME for m in collector.own_markers):
@@ -153,7 +182,11 @@ def _cases_of(mark: pytest.Mark) -> list[Case]:
         raise InputError(str(error).replace("_cases()", f"the marker {_NAME}")) from None
 
 
-def _cases(model: Model | str | Sequence[Model | str], properties: Sequence[Property | str] | Property | str | None = None, expect: str = "holds") -> list[Case]:
+def _cases(
+    model: Model | str | Sequence[Model | str],
+    properties: Sequence[Property | str] | Property | str | None = None,
+    expect: str = "holds",
+) -> list[Case]:
     """What a marker means. Raises ``InputError`` for what is unknown."""
     if expect not in EXPECTATIONS:
         raise InputError(f"unknown expectation '{expect}'", hint=f"expect is one of {', '.join(EXPECTATIONS)}")
@@ -161,7 +194,11 @@ def _cases(model: Model | str | Sequence[Model | str], properties: Sequence[Prop
     from tlbcheck.library import find_properties
 
     given = [properties] if isinstance(properties, Property | str) else properties
-    cases = [Case(m, q, expect) for m in map(find_model, models) for q in (find_properties(None, m) if given is None else map(find_property, given))]
+    cases = [
+        Case(m, q, expect)
+        for m in map(find_model, models)
+        for q in (find_properties(None, m) if given is None else map(find_property, given))
+    ]
     if not cases:
         raise InputError("nothing to check", hint="give at least one model and one property")
     return cases
@@ -209,7 +246,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 def _judge_all(item: pytest.Item, before: Sequence[pytest.Mark]) -> tuple[pytest.Mark, ...]:
     """Judge what the markers of ``item`` expect, but for those judged ``before``; gives all that are judged now."""
-    made = item.callspec.params.get("tlbcheck_case") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    made = (
+        item.callspec.params.get("tlbcheck_case")
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else None
+    )
     case = made if isinstance(made, Case) else None
     if case is not None and not before:
         _judge(case)
@@ -250,7 +291,9 @@ def _not_as_declared(result: PropertyResult) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A trace speaks for itself: no Python traceback around it, only where it was asserted."""
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, ModelFailure | TlbcheckError):

@@ -44,7 +44,8 @@ class ModelFailure(AssertionError):
 
 @dataclass(eq=False)
 class Session:
-    """What was explored so far in this process, by which engines: ``results`` of each model and property by itself, and ``settled``.
+    """What was explored so far in this process, by which engines: ``results`` of each model and property by itself,
+    and ``settled``.
 
     ``drawn``: with the graphs of pages.
     """
@@ -87,7 +88,8 @@ def find_property(name: Property | str) -> Property:
 
 
 def examine(model: Model | str, property: Property | str) -> PropertyResult:
-    """The verdict on one property, held against the models that it relies on: these are explored too, once in a session.
+    """The verdict on one property, held against the models that it relies on: these are explored too, once in a
+    session.
 
     Raises ``InputError`` for what is unknown or cannot be checked.
     """
@@ -153,7 +155,9 @@ def assert_holds(model: Model | str, property: Property | str) -> None:
         raise ModelFailure(wrong, found, asked.name)
 
 
-def assert_violated(model: Model | str, property: Property | str, depth: int | None = None, clause: str | None = None) -> None:
+def assert_violated(
+    model: Model | str, property: Property | str, depth: int | None = None, clause: str | None = None
+) -> None:
     """Fail unless ``property`` is violated; by a shortest run of ``depth`` steps, in ``clause``, where these are given.
 
     With ``clause``, ``depth`` is that of the shortest run to this clause. Raises
@@ -180,8 +184,12 @@ def why_not_held(result: PropertyResult) -> str:
     return f"{name} is proved only as far as it relies on what is not shown: {'; '.join(left)}" if left else ""
 
 
-def why_not_violated(result: PropertyResult, asked: Property, depth: int | None = None, clause: str | None = None) -> str:
-    """Why a property does not count as violated in this way; empty if it does. Raises ``InputError`` for a clause that it does not have."""
+def why_not_violated(
+    result: PropertyResult, asked: Property, depth: int | None = None, clause: str | None = None
+) -> str:
+    """Why a property does not count as violated in this way; empty if it does. Raises ``InputError`` for a clause
+    that it does not have.
+    """
     name = f"{result.model}: {result.name}"
     if clause is not None and clause not in asked.clauses:
         raise InputError(f"property {asked.name} has no clause '{clause}'", hint=f"it has: {', '.join(asked.clauses)}")
@@ -204,5 +212,7 @@ def _because(result: PropertyResult) -> str:
 def _story(result: PropertyResult) -> str:
     """The shortest violation, step by step; by the reference interpreter, in its own words."""
     if not result.violations:
-        return "\n".join([f"{result.model}: {result.name} is violated", *(line for a in result.engines.values() for line in a.run)])
+        return "\n".join(
+            [f"{result.model}: {result.name} is violated", *(line for a in result.engines.values() for line in a.run)]
+        )
     return render(result.model, result.name, result.violations[0].told)

@@ -23,13 +23,21 @@ def build(document: Mapping[str, Any]) -> str:
         case "verify":
             run = run_of(document)
             for m in run.models:
-                _suite(root, m.name, [_error(m.name, m.failure)] if m.failure is not None else [_case(r, run.expect) for r in m])
+                _suite(
+                    root,
+                    m.name,
+                    [_error(m.name, m.failure)] if m.failure is not None else [_case(r, run.expect) for r in m],
+                )
         case "matrix":
             _suite(root, document["model"], [_row(document["model"], r) for r in document["rows"]])
         case "review":
             for one in each(document):
                 after = map(property_of, one["verdicts"]["after"] or [])
-                _suite(root, one["patch"]["subject"] or one["patch"]["shown"], [*map(_finding, one["findings"]), *(_case(r, expect=False) for r in after)])
+                _suite(
+                    root,
+                    one["patch"]["subject"] or one["patch"]["shown"],
+                    [*map(_finding, one["findings"]), *(_case(r, expect=False) for r in after)],
+                )
             for p in document.get("passed", ()):
                 if p["refused"]:
                     _suite(root, p["patch"], [_refused(p["text"])])
@@ -40,9 +48,14 @@ def build(document: Mapping[str, Any]) -> str:
 
 
 def _suite(root: tree.Element, name: str, cases: Sequence[tree.Element]) -> None:
-    counts = {kind: str(sum(c.find(tag) is not None for c in cases)) for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))}
+    counts = {
+        kind: str(sum(c.find(tag) is not None for c in cases))
+        for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    }
     time = sum(float(c.get("time", "0")) for c in cases)
-    suite = tree.SubElement(root, "testsuite", {"name": xml_text(name), "tests": str(len(cases)), **counts, "time": f"{time:.3f}"})
+    suite = tree.SubElement(
+        root, "testsuite", {"name": xml_text(name), "tests": str(len(cases)), **counts, "time": f"{time:.3f}"}
+    )
     suite.extend(cases)
 
 
@@ -57,7 +70,12 @@ def _said(case: tree.Element, kind: str, message: str, type_: str = "", text: st
 
 def _case(r: PropertyResult, expect: bool) -> tree.Element:
     case = _test(r.model, r.name, time=f"{sum(a.seconds for a in r.engines.values()):.3f}")
-    facts = {f"{engine}.{k}": value for engine, a in r.engines.items() for k, value in (("verdict", a.verdict), ("depth", a.depth), ("states", a.states)) if value is not None}
+    facts = {
+        f"{engine}.{k}": value
+        for engine, a in r.engines.items()
+        for k, value in (("verdict", a.verdict), ("depth", a.depth), ("states", a.states))
+        if value is not None
+    }
     properties = tree.SubElement(case, "properties")
     for n, value in {"verdict": r.verdict, **facts}.items():
         tree.SubElement(properties, "property", name=n, value=xml_text(str(value)))

@@ -35,12 +35,18 @@ def print_model(model: ModelResult, expect: bool, every_case: bool, full: bool, 
     if not expect:
         for r in model:
             for n, line in enumerate(r.engines[REFERENCE].run if REFERENCE in r.engines else ()):
-                click.echo(f"  {n:3d}. {visible(line)}" if n else f"\n{r.model}: {r.name} is violated (reference)\n    0. {visible(line)}")
+                click.echo(
+                    f"  {n:3d}. {visible(line)}"
+                    if n
+                    else f"\n{r.model}: {r.name} is violated (reference)\n    0. {visible(line)}"
+                )
             for v in r.violations if every_case else r.violations[-1:]:
                 click.echo("")
                 click.echo(visible(render(r.model, r.name, v.told)))
                 if not every_case and len(r.violations) > 1:
-                    click.echo(f"  The shortest run of all has {r.violations[0].depth} steps and is by the most general caller; --json tells both")
+                    click.echo(
+                        f"  The shortest run of all has {r.violations[0].depth} steps and is by the most general caller; --json tells both"
+                    )
         _print_scope(model)
     click.echo("")
 
@@ -51,7 +57,9 @@ def print_proofs(model: ModelResult, invariant: bool) -> None:
         for path in r.certificates or ():
             click.echo(f"  {r.name}: certificate {visible(path)}")
         if r.certificates == ():
-            click.echo(f"  {r.name}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found")
+            click.echo(
+                f"  {r.name}: no certificate; engines pdr, abc and sets give one, if a solver shows what they found"
+            )
         if invariant and r.invariant:
             click.echo(f"  {r.name} holds because in every reachable state")
             for sentence in r.invariant:
@@ -79,4 +87,8 @@ def print_total(run: RunResult) -> None:
     """How many verdicts of each kind, and how many are not as declared."""
     unexpected = sum(1 for r in run.results if r.surprise)
     failed = sum(1 for m in run.models if m.failure is not None)
-    click.echo(run.counted + (f"; {unexpected} unexpected" if run.expect else "") + (f"; {failed} models could not be checked" if failed else ""))
+    click.echo(
+        run.counted
+        + (f"; {unexpected} unexpected" if run.expect else "")
+        + (f"; {failed} models could not be checked" if failed else "")
+    )

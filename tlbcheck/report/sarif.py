@@ -28,15 +28,26 @@ _MOST = 1000
 def build(document: Mapping[str, Any]) -> str:
     """The result as a SARIF log of one run."""
     facts = {n: f for one in each(document) for m in one.get("models", {}).values() for n, f in m["properties"].items()}
-    facts |= {f["property"]: {"title": f["property"], "source": "", "clauses": {}} for one in each(document) for f in one.get("findings", []) if f["property"] not in facts}
+    facts |= {
+        f["property"]: {"title": f["property"], "source": "", "clauses": {}}
+        for one in each(document)
+        for f in one.get("findings", [])
+        if f["property"] not in facts
+    }
     rules = list(facts)
-    results = [r for one in each(document) for r in _findings(one, rules)] if document["command"] == "review" else list(_violations(document, rules))
+    results = (
+        [r for one in each(document) for r in _findings(one, rules)]
+        if document["command"] == "review"
+        else list(_violations(document, rules))
+    )
     driver = {"name": "tlbcheck", "version": document["tool"]["tlbcheck"], "rules": [_rule(n, facts[n]) for n in rules]}
     errors = [*document.get("errors", []), *(p for p in document.get("passed", []) if p["refused"])]
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "invocations": [{"executionSuccessful": not errors, "toolExecutionNotifications": list(_notifications(document))}],
+        "invocations": [
+            {"executionSuccessful": not errors, "toolExecutionNotifications": list(_notifications(document))}
+        ],
         "results": results,
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
@@ -66,7 +77,11 @@ def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"level": "error", "message": {"text": f"{m.name}: {m.failure.message}"}}
     for r in run.results:
         if r.status(run.expect) is Status.UNDECIDED:
-            yield {"level": "warning", "message": {"text": f"{r.model}: {r.name} is undecided ({r.verdict}): {r.reason}"}, "associatedRule": {"id": r.name}}
+            yield {
+                "level": "warning",
+                "message": {"text": f"{r.model}: {r.name} is undecided ({r.verdict}): {r.reason}"},
+                "associatedRule": {"id": r.name},
+            }
 
 
 def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -76,7 +91,11 @@ def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[d
             continue
         for v in (x.told for x in r.told):
             judged = judged_at(v)
-            place = (v["blame"] or {}).get("place") or judged or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
+            place = (
+                (v["blame"] or {}).get("place")
+                or judged
+                or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
+            )
             text = f"{r.model}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
             yield {
                 **_result(r.name, rules, text, [r.model, v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
@@ -89,7 +108,11 @@ def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[d
 
 def _findings(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
     for f in document["findings"]:
-        text = f"{sentence(f['summary'])}" + (f" {sentence(f['harm'])}" if f["harm"] else "") + (f" To mend it: {f['fix']}." if f["fix"] else "")
+        text = (
+            f"{sentence(f['summary'])}"
+            + (f" {sentence(f['harm'])}" if f["harm"] else "")
+            + (f" To mend it: {f['fix']}." if f["fix"] else "")
+        )
         v = f["violation"]
         yield {
             **_result(f["property"], rules, text, [f["clause"], f["kind"], *(str(v["case"].get(k)) for k in _CASE)]),
@@ -103,18 +126,32 @@ def _findings(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dic
 def _result(name: str, rules: Sequence[str], text: str, identity: Sequence[str]) -> dict[str, Any]:
     """What every result has; ``identity`` is what makes it the same finding in the next run, whatever its line."""
     mark = hashlib.sha256("\0".join([name, *identity]).encode()).hexdigest()[:32]
-    made: dict[str, Any] = {"ruleId": name, "kind": "fail", "level": "error", "message": {"text": text}, "partialFingerprints": {"primaryLocationLineHash": mark, "tlbcheck/v1": mark}}
+    made: dict[str, Any] = {
+        "ruleId": name,
+        "kind": "fail",
+        "level": "error",
+        "message": {"text": text},
+        "partialFingerprints": {"primaryLocationLineHash": mark, "tlbcheck/v1": mark},
+    }
     return made | ({"ruleIndex": rules.index(name)} if name in rules else {})
 
 
 def _related(v: Mapping[str, Any]) -> dict[str, Any]:
     """The assertion or the call that the violation is about, whatever the line that mends it."""
     judged = judged_at(v)
-    return {"relatedLocations": [{"id": 1, **_location(judged), "message": {"text": judged["text"]}}]} if judged is not None else {}
+    return (
+        {"relatedLocations": [{"id": 1, **_location(judged), "message": {"text": judged["text"]}}]}
+        if judged is not None
+        else {}
+    )
 
 
 def _flows(v: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(v)}] if v["steps"] else []
+    return (
+        [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(v)}]
+        if v["steps"]
+        else []
+    )
 
 
 def _threads(v: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,7 +176,10 @@ def _step(i: int, s: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
     }
     if s["source"]:
         stack = zip(s["source"], s["procedures"], strict=False)
-        frames = [{"location": {**_location(at), "logicalLocations": [{"name": procedure, "kind": "function"}]}} for at, procedure in stack]
+        frames = [
+            {"location": {**_location(at), "logicalLocations": [{"name": procedure, "kind": "function"}]}}
+            for at, procedure in stack
+        ]
         made["stack"] = {"frames": frames}
     if s.get("after"):
         made["state"] = {n: {"text": str(shown)} for n, (_, shown) in s["after"].items()}
