@@ -335,6 +335,12 @@ def test_all_ways_say_the_same_of_the_whole_library(
     assert alike(list(models()), pytester.path, capsys, monkeypatch, expect=True).status is Status.HOLDS
 
 
+def test_the_page_about_python_is_true() -> None:
+    """The example of docs/python.md is run as it stands."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "python.md").read_text()
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+
+
 def test_a_result_is_found_by_name() -> None:
     run = RunResult((ModelResult("a", results=(PropertyResult(model="a", name="p", found=Verdict.PROVED),)),))
     assert run["a"]["p"].verdict is Verdict.PROVED
