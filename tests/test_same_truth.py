@@ -52,6 +52,7 @@ SAMPLE = (
     "tiny/empty-as-declared",
     "tiny/undeclared",
     "tiny/otherwise",
+    "tiny/held",
     "tiny/failing",
     "pager/opened",
     "pager/a-relying",
@@ -163,8 +164,13 @@ def by_sarif(file: Path, run: RunResult) -> None:
         for r in run.results
         if r.status(run.expect) is Status.UNDECIDED
     ]
+    held = [
+        f"{r.model}: {r.name} is {r.verdict}, {r.surprise}: {r.reason}"
+        for r in run.results
+        if r.status(run.expect) is Status.VIOLATED and not r.violations
+    ]
     assert sorted(notes) == sorted(
-        [*undecided, *(f"{m.name}: {m.failure.message}" for m in run.models if m.failure is not None)]
+        [*undecided, *held, *(f"{m.name}: {m.failure.message}" for m in run.models if m.failure is not None)]
     )
 
 
@@ -309,6 +315,7 @@ def test_all_ways_say_the_same_of_what_is_declared(
     assert {r.standing for x in run.results for r in x.relies} == set(Standing)
     surprises = {(r.model, r.name): (r.surprise, r.status(True)) for r in run.results if r.surprise}
     assert surprises["tiny/undeclared", "paired"] == ("not declared", Status.VIOLATED)
+    assert surprises["tiny/held", "paired"] == ("the model declares violated", Status.VIOLATED)
     assert surprises["tiny/otherwise", "paired"] == ("the model declares proved", Status.VIOLATED)
 
 

@@ -19,6 +19,7 @@ from tlbcheck.cli import cli
 from tlbcheck.engines import run as engines
 from tlbcheck.lang.model import Notation
 from tlbcheck.library import find_model
+from tlbcheck.session import each_once
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +112,11 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     assert found.exit_code == 2
     assert "two models are called tiny/as-declared" in found.stderr
     assert len(found.stderr.splitlines()) == 1
+    changed = replace(find_model("tiny/undeclared"), expected={"paired": "violated"}, about=("paired",))
+    with pytest.raises(InputError, match="two models are called tiny/undeclared"):
+        verify_all(["tiny/undeclared", changed])
+    sized = [each_once([find_model("linux/svm-asid:cpus=3"), find_model(f"linux/svm-asid:cpus={n}")]) for n in (3, 4)]
+    assert [len(x) for x in sized] == [1, 2]
 
 
 # -- what is declared
@@ -180,7 +186,7 @@ def test_python_refuses_what_the_command_line_refuses(
         (from_python(engines="bmc"), "unknown engine 'bmc'"),
         (from_python(engines=()), "no engine is named"),
         (lambda: verify_all("tiny/as-declared"), "'tiny/as-declared' is a name, and no list of models"),
-        (lambda: verify("models/tiny.py"), "models/tiny.py defines 5 models; name one of them: tiny/as-declared, "),
+        (lambda: verify("models/tiny.py"), "models/tiny.py defines 6 models; name one of them: tiny/as-declared, "),
         (lambda: Limits(threads=0), "a search by 0 threads"),
         (lambda: Limits(confirming=float("inf")), "a limit of inf confirming seconds"),
     ],
@@ -204,5 +210,5 @@ def test_graph_of_several_models_asks_which(tmp_path: Path) -> None:
     """It drew the first, silently."""
     found = CliRunner().invoke(cli, ["graph", "models", "-o", str(tmp_path / "g.dot")])
     assert found.exit_code == 2
-    assert "models defines 5 models; name one of them: tiny/as-declared, " in found.stderr
+    assert "models defines 6 models; name one of them: tiny/as-declared, " in found.stderr
     assert not (tmp_path / "g.dot").exists()

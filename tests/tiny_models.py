@@ -63,6 +63,7 @@ empty = replace(
 )
 undeclared = replace(tiny, name="tiny/undeclared", variants={}, flags={BROKEN: True, ABSENT: False}, expected={})
 otherwise = replace(undeclared, name="tiny/otherwise", expected={"paired": "proved"})
+held = replace(tiny, name="tiny/held", variants={}, expected={"paired": "violated"})
 failing = replace(undeclared, name="tiny/failing", notation=Notation(values={"left": lambda value: 1 // 0}))
 '''
 PAIRED = """

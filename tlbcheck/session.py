@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,8 @@ def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expec
 def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[ModelResult]:
     """What became of each model, in their order, with what it relies on held against what others show.
 
-    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name, and for less than one
-    at a time.
+    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name,
+    and for less than one at a time.
     """
     from tlbcheck.reliance import ranked, settle
 
@@ -98,13 +98,26 @@ def each_once(models: Sequence[Model]) -> list[Model]:
     kept: dict[str, Model] = {}
     for m in models:
         before = kept.setdefault(m.name, m)
-        if before is not m and before.init.place != m.init.place:
+        if not _one_and_the_same(before, m):
             raise InputError(
                 f"two models are called {m.name}, here and in {before.init.place}",
                 place=m.init.place,
                 hint="rename one, or check them one by one",
             )
     return list(kept.values())
+
+
+def _one_and_the_same(one: Model, other: Model) -> bool:
+    """Whether two models of one name are the same: what was found, read or made by the same name again is."""
+    if one is other or (one.origin and one.origin == other.origin):
+        return True
+    if one.numbers:
+        # Made anew each time that it is named.
+        made = [(m.init.place, m.numbers, {f.name: on for f, on in m.flags.items()}) for m in (one, other)]
+        return made[0] == made[1]
+    by_value = ("name", "doc", "source", "profile", "flags", "procedures", "expected", "variants", "numbers")
+    pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(one)]
+    return all(x is y or (name in by_value and x == y) for name, x, y in pairs)
 
 
 def _each(models: Sequence[Model], job: Job, workers: int) -> Iterator[ModelResult]:
@@ -128,9 +141,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _alone(n: int) -> ModelResult:
-    """A model that was not done when some process of the pool died: again, so that it is known whether that was its
-    own.
-    """
+    """Check a model again that was not done when some process of the pool died: was it its own?"""
     try:
         with _pool(1) as pool:
             return pool.submit(_check_number, n).result()
@@ -141,7 +152,7 @@ def _alone(n: int) -> ModelResult:
             model.title,
             failure=Failure(
                 Status.INTERNAL,
-                f"internal error: {model.name}: the process that checked it died; it may have been killed for want of memory",
+                f"internal error: {model.name}: the process that checked it died; it may have been killed for its memory",
             ),
         )
 

@@ -1,6 +1,7 @@
 """SARIF 2.1.0, for code scanning: one result for each violation, one threadFlow for each CPU.
 
-Undecided properties are notifications of the tool, since they are no findings in the code.
+Undecided properties are notifications of the tool, since they are no findings in the code; so is what has no run, such
+as a property that holds where a model declares it violated.
 """
 
 from __future__ import annotations
@@ -76,12 +77,15 @@ def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if m.failure is not None:
             yield {"level": "error", "message": {"text": f"{m.name}: {m.failure.message}"}}
     for r in run.results:
-        if r.status(run.expect) is Status.UNDECIDED:
-            yield {
-                "level": "warning",
-                "message": {"text": f"{r.model}: {r.name} is undecided ({r.verdict}): {r.reason}"},
-                "associatedRule": {"id": r.name},
-            }
+        status, said = r.status(run.expect), f"{r.model}: {r.name} is"
+        about = {"associatedRule": {"id": r.name}}
+        if status is Status.UNDECIDED:
+            text = f"{said} undecided ({r.verdict}): {r.reason}"
+            yield {"level": "warning", "message": {"text": text}, **about}
+        elif status is Status.VIOLATED and not r.told:
+            # There is no run that could be a finding in the code.
+            text = f"{said} {r.verdict}{f', {r.surprise}' if run.expect and r.surprise else ''}: {r.reason}"
+            yield {"level": "error", "message": {"text": text}, **about}
 
 
 def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:
