@@ -39,13 +39,12 @@ def asked(*args: str) -> Any:
 
 
 def test_an_error_of_any_kind_is_one_line_for_that_model_alone() -> None:
-    """A value that cannot be written raises what nobody foresaw, once a run is told; the others are told all the same."""
+    """A value of it cannot be written, which shows once a run is told; the others are told all the same."""
     for jobs in ("1", "2"):
         found = asked("tiny/failing", "tiny/as-declared", "-j", jobs)
-        assert found.exit_code == 4
+        assert found.exit_code == 2
         [line] = found.stderr.splitlines()
-        assert line.startswith("tlbcheck: internal error: tiny/failing: ZeroDivisionError: ")
-        assert "tiny.py:" in line
+        assert "tiny.py:" in line and "ZeroDivisionError" in line
         assert "tiny/as-declared: two variables that go" in found.stdout
         assert "Traceback" not in found.output
     assert asked("tiny/as-declared").exit_code == 0
