@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -15,7 +16,7 @@ import click
 
 from tlbcheck import __version__
 from tlbcheck.errors import InputError, InternalError, OutputError, unforeseen
-from tlbcheck.options import ALL_ENGINES, ENGINES, Limits
+from tlbcheck.options import ALL_ENGINES, ENGINES, Limits, known_processor
 from tlbcheck.report.escape import visible
 from tlbcheck.result import ModelResult, RunResult, Status, worst
 
@@ -431,20 +432,26 @@ def graph_command(own: Path | None, name: str, output: Path) -> None:
 @cli.command("certify", epilog="Example: tlbcheck certify proofs/xen-flush-once.missing-flush.smt2 --model xen/flush-once")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", "name", metavar="MODEL", help="Check too that the certificate is of this model and its property.")
+@click.option("--processor", metavar="common|intel|amd", help="The processor that the proof is to be for (default: the model's own).")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds for each solver.")
 @_MODELS
-def certify_command(own: Path | None, file: Path, name: str | None, timeout: float) -> None:
+@_TREE
+@_code_options
+def certify_command(reading: Reading, own: Path | None, file: Path, name: str | None, processor: str | None, timeout: float) -> None:
     """Check a certificate with z3 and, where installed, with cvc5 and Bitwuzla.
 
     Exit status 0 if it is accepted as one of the model and property that it names, 2 if it is refused, 3 if no
-    solver decides it, or if it was not held against the model: --model does that.
+    solver decides it, if the property is about nothing that happens in the model, or if it was not held against the model: --model does that.
     """
     from tlbcheck.certificate.check import judge
     from tlbcheck.certificate.file import RELIES
     from tlbcheck.library import find_model, is_code
 
     _look_in(own, foreign=name is not None and is_code(name))
-    judged = judge(file, find_model(name) if name is not None else None, limits=Limits(seconds=timeout))
+    model = find_model(name, reading) if name is not None else None
+    if model is not None:
+        model = replace(model, profile=known_processor(processor) or model.profile)
+    judged = judge(file, model, limits=Limits(seconds=timeout))
     about = judged.certificate.about
     for a in judged.answers:
         click.echo(f"  {a.solver:<9} {visible(a.reason) if a.reason else 'accepts' if a.solver in judged.accepted else 'does not decide it'} ({a.seconds:.1f} s)")
@@ -453,6 +460,9 @@ def certify_command(own: Path | None, file: Path, name: str | None, timeout: flo
         click.echo(f"{file}: undecided")
         raise SystemExit(Status.UNDECIDED)
     relies = f"; relies on: {about[RELIES]}" if RELIES in about else ""
+    if judged.about_nothing:
+        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, and vacuous: {judged.about_nothing}"))
+        raise SystemExit(Status.UNDECIDED)
     if judged.of_model:
         click.echo(visible(f"{file}: {what} is proved{relies}; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
     else:

@@ -290,10 +290,11 @@ class PropertyResult:
 
     @property
     def undecided(self) -> bool:
-        """Whether nothing is decided: neither violated, nor proved of something that happens, nor declared to be
+        """Whether nothing is decided: neither violated, nor proved of something that is known to happen, nor declared to be
         about nothing.
         """
-        about_nothing = self.verdict is Verdict.NOT_APPLICABLE or self.vacuous
+        unlooked = self.verdict is Verdict.PROVED and not self.vacuity.looked
+        about_nothing = self.verdict is Verdict.NOT_APPLICABLE or self.vacuous or unlooked
         return self.verdict in (Verdict.UNKNOWN, Verdict.BOUNDED) or (about_nothing and not self.vacuity.declared)
 
     def status(self, expect: bool = False) -> Status:

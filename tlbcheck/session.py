@@ -238,6 +238,6 @@ def _certified(x: PropertyResult, evidence: ModelEvidence, folder: Path) -> Prop
     """The result with the files written of its proof; a verdict that is no proof has no certificate to ask for."""
     from tlbcheck.certificate.file import write
 
-    if x.verdict is not Verdict.PROVED or x.vacuous:
+    if x.verdict is not Verdict.PROVED or x.undecided:
         return x
     return replace(x, certificates=tuple(str(path) for path in write(folder, evidence, x.name)))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head, without_an_end
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import how_many_entries
+from tlbcheck.engines.run import PropertyEvidence, how_many_entries, looked_at
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import PROFILES, Model
 from tlbcheck.library import find_properties
 from tlbcheck.options import Limits
 from tlbcheck.report.result import covered
+from tlbcheck.result import Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import FULL, as_they_are, represented
+from tlbcheck.system.transition_system import TransitionSystem
 
 _SAID = {"init": "initial states", "step": "transition relation", "bad-state": "property", "bad-step": "property"}
 _SANE = {
@@ -31,11 +33,15 @@ _SANE = {
 
 @dataclass(frozen=True)
 class Judged:
-    """``accepted`` by which solvers; ``of_model``: the system and the property are the model's own."""
+    """``accepted`` by which solvers; ``of_model``: the system and the property are the model's own.
+
+    ``about_nothing``: why the proof says nothing, or may say nothing, of the model; empty if it does, or without a model.
+    """
 
     certificate: Certificate
     answers: tuple[Answer, ...]
     of_model: bool
+    about_nothing: str = ""
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -49,8 +55,9 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
     """
     limits = limits or Limits()
     found = load(path)
+    about_nothing = ""
     if model is not None:
-        compare(found, model, limits)
+        about_nothing = _said_of(compare(found, model, limits), found.about["tlbcheck-property"])
     else:
         _sane(found, limits)
     answers = tuple(ask(s, found.head, list(found.obligations.values()), seconds=limits.seconds, memory=limits.memory) for s in solvers or installed())
@@ -62,7 +69,20 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
             raise InternalError(f"{path}: obligation '{name}' holds by {accepting[0]} and does not by {refuting[0]}")
         if refuting:
             raise _refused(path, f"obligation '{name}' does not hold ({' and '.join(refuting)})")
-    return Judged(found, answers, model is not None)
+    return Judged(found, answers, model is not None, about_nothing)
+
+
+def _said_of(system: TransitionSystem, goal: str) -> str:
+    """Why a proof of ``goal`` says nothing; empty if what the property speaks of happens in the model."""
+    decided = how_many_entries(system, Limits())
+    if decided.entries == FULL:
+        return f"whether what {goal} speaks of ever happens is not known"
+    tracked = represented(system, decided)
+    prop = next(p for p in system.properties if p.name == goal)
+    (looked,) = looked_at(tracked, [PropertyEvidence(prop, Verdict.PROVED, (), {}, looked=False)])
+    if not looked.looked:
+        return f"whether what {goal} speaks of ever happens was not found out"
+    return f"what {goal} speaks of never happens" if looked.vacuous else ""
 
 
 def _refused(path: Path, why: str) -> InputError:
@@ -77,14 +97,16 @@ def _sane(found: Certificate, limits: Limits) -> None:
             raise _refused(found.path, f"{why}, so that it proves nothing")
 
 
-def compare(found: Certificate, model: Model, limits: Limits) -> None:
-    """Refuse a certificate whose system or property is not exactly what the model gives now."""
+def compare(found: Certificate, model: Model, limits: Limits) -> TransitionSystem:
+    """Refuse a certificate whose system or property is not exactly what the model gives now, on its processor; gives that system."""
     named = found.about.get("tlbcheck-model", "")
     if named != model.name:
         raise _refused(found.path, f"it is of {named or 'no model'}, not of {model.name}")
     profile = found.about.get("tlbcheck-profile", "")
     if profile not in PROFILES:
         raise _refused(found.path, f"there is no processor profile '{profile}'")
+    if profile != model.profile:
+        raise _refused(found.path, f"it is for processor '{profile}', and {model.name} was to be judged for '{model.profile}' (--processor)")
     names = found.about.get("tlbcheck-properties", "").split()
     goal = found.about.get("tlbcheck-property", "")
     if goal not in names:
@@ -92,7 +114,9 @@ def compare(found: Certificate, model: Model, limits: Limits) -> None:
     kind = found.about.get(KIND, "")
     if kind not in (TRACKED, LITERAL):
         raise _refused(found.path, f"it does not say whether it is of tracked entries or of the literal caches: '{kind}'")
-    system = lower(replace(model, profile=profile), find_properties(names, model))
+    system = lower(model, find_properties(names, model))
+    if goal in system.not_applicable:
+        raise _refused(found.path, f"{goal} does not apply to {model.name}: {system.not_applicable[goal]}")
     if endless := without_an_end(system, goal):
         raise _refused(found.path, f"clause '{endless}' of {goal} is about runs that never end, of which a certificate says nothing")
     if kind == LITERAL:
@@ -112,3 +136,4 @@ def compare(found: Certificate, model: Model, limits: Limits) -> None:
     for name, value in head(text, covered(system.model, decided), kind).items():
         if name != "tlbcheck-version" and found.about.get(name) != value:
             raise _refused(found.path, f"its head says '{name}' is '{found.about.get(name, '')[:80]}', the model says '{value[:80]}'")
+    return system

@@ -7,6 +7,7 @@ are steps, and the invariant is the set of reachable states itself, a decision d
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,12 +28,15 @@ from tlbcheck.system.transition_system import TransitionSystem
 FORMAT = "2"
 KIND, TRACKED, LITERAL = "tlbcheck-kind", "tracked entries", "literal caches"
 RELIES = "tlbcheck-relies"
+READING = "tlbcheck-reading"
+"""How the C was read: the options that the proof rests on, as JSON (``lang.harness.Reading``)."""
 
 
 def head(text: SystemText, scope: Scope, kind: str = TRACKED) -> dict[str, str]:
     """What the head says, by the name that it has there; ``scope`` as ``report.result.covered`` gives it."""
     model = text.system.model
     relies = rests_on(model)
+    reading = model.origin.get("reading")
     return {
         "tlbcheck-certificate": FORMAT,
         KIND: kind,
@@ -44,6 +48,7 @@ def head(text: SystemText, scope: Scope, kind: str = TRACKED) -> dict[str, str]:
         "tlbcheck-properties": " ".join(p.name for p in text.system.properties),
         "tlbcheck-scope": str(scope),
         **({RELIES: relies} if relies else {}),
+        **({READING: json.dumps(reading, sort_keys=True)} if reading else {}),
     }
 
 

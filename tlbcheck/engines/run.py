@@ -344,7 +344,7 @@ def check(
     found = [r for r in (explicit, bmc, *proofs) if r is not None]
     _finite_runs_only(system, [r for r in found if r is not explicit])
     agree(model.name, found)
-    results = [_combine(system, p, found) for p in properties]
+    results = looked_at(system, [_combine(system, p, found) for p in properties])
     if recheck:
         _recheck(system, results)
     return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs, lowered=lowered)
@@ -586,6 +586,23 @@ def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
 def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
     """A search that was cut off has seen what the property speaks of."""
     return _fired(system, explicit, q) and not _uncalled(system, explicit, q)
+
+
+_LOOKED_AT = 20_000
+"""Control states in which a trigger is looked for that no complete search has told of: most occur within the first steps."""
+
+
+def looked_at(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> list[PropertyEvidence]:
+    """Proofs of which nothing is known about their trigger, after a short search for it."""
+    if all(r.looked for r in results):
+        return list(results)
+    found = Tracked(system, limit=_LOOKED_AT).run()
+
+    def judged(r: PropertyEvidence) -> PropertyEvidence:
+        occurs = _occurs(system, found, r.property)
+        return r if r.looked or not (occurs or found.complete) else replace(r, looked=True, vacuous=not occurs)
+
+    return [judged(r) for r in results]
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:

@@ -15,6 +15,7 @@ def write(model: Model, prop: Property, path: Path) -> str:
     """Write ``model`` with ``prop`` in the format that the name of ``path`` asks for; a line on what was written."""
     if path.suffix not in FORMATS:
         raise InputError(f"no export format is called '{path.suffix}'", hint=f"use one of {', '.join(FORMATS)}")
+    from tlbcheck.certificate.file import without_an_end
     from tlbcheck.engines.invariant import system_for
     from tlbcheck.engines.run import how_many_entries
     from tlbcheck.export import aiger, chc
@@ -25,6 +26,8 @@ def write(model: Model, prop: Property, path: Path) -> str:
     system = lower(model, [prop])
     if prop.name in system.not_applicable:
         raise InputError(f"{prop.name} does not apply to {model.name}: {system.not_applicable[prop.name]}", hint="'tlbcheck list' shows the properties")
+    if endless := without_an_end(system, prop.name):
+        raise InputError(f"clause '{endless}' of {prop.name} is about runs that never end, which these formats do not speak of here", hint="'tlbcheck verify' judges it")
     decided = how_many_entries(system, Limits())
     if decided.entries == FULL:
         raise InputError(f"no number of tracked entries is enough for {model.name}", hint="only models whose entries can be tracked are exported")

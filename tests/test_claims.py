@@ -1,0 +1,132 @@
+"""What is claimed when a certificate is read back, or a property exported, is no more than was checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tlbcheck.cli import cli
+
+QUIET = """\
+import enum
+
+from tlbcheck import Model, Property, marker, operation, procedure, shared
+
+x = shared("x", bool)
+step, never = marker("step", "makes a step"), marker("never", "makes what is never made")
+
+
+@procedure
+def init():
+    x.set(False)
+
+
+@procedure
+def task():
+    while True:
+        step()
+        if x.get():
+            never()
+
+
+NEVER = Property("never-made", "the marker is never made", "this test", trigger=operation("never"), clauses={"made": "it is made"})
+NEVER.on(operation("never"), bad={"made": x.expr})
+QUIET = Model(name="quiet", title="a marker that is never made", init=init, task=task)
+"""
+C = """\
+void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+{
+    unsigned long flags;
+
+    local_irq_save(flags);
+    write_cr3(cr3);
+#ifdef WITH_CR4
+    write_cr4(cr4);
+#endif
+    local_irq_restore(flags);
+}
+"""
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, [str(w) for w in words])
+
+
+@pytest.fixture
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "properties").mkdir()
+    (tmp_path / "models" / "quiet.py").write_text(QUIET.replace("NEVER = ", "_ = ").split("_ = ")[0] + QUIET[QUIET.index("QUIET = Model") :])
+    (tmp_path / "properties" / "never_made.py").write_text(QUIET[: QUIET.index("@procedure")] + QUIET[QUIET.index("NEVER = ") : QUIET.index("QUIET = Model")])
+    return tmp_path
+
+
+@pytest.mark.parametrize("limits", [(), ("--engine", "pdr"), ("--max-states", "1"), ("--engine", "bmc", "--engine", "pdr")], ids=" ".join)
+def test_a_vacuous_proof_is_undecided_whatever_stopped_the_search_and_has_no_certificate(quiet: Path, limits: tuple[str, ...]) -> None:
+    result = run("verify", "quiet", "-p", "never-made", "--certificates", str(quiet / "proofs"), *limits)
+    assert result.exit_code == 3, result.output
+    assert not list(quiet.glob("proofs/*"))
+
+
+def test_certify_says_that_a_proof_is_about_nothing(quiet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate of a vacuous proof can be written by other means: certify looks again."""
+    from tlbcheck import result
+
+    monkeypatch.setattr(result.PropertyResult, "undecided", property(lambda self: False))
+    run("verify", "quiet", "-p", "never-made", "--certificates", str(quiet / "proofs"))
+    monkeypatch.undo()
+    monkeypatch.chdir(quiet)
+    (file,) = quiet.glob("proofs/*")
+    certified = run("certify", str(file), "--model", "quiet")
+    assert certified.exit_code == 3, certified.output
+    assert "vacuous: what never-made speaks of never happens" in certified.stdout
+
+
+@pytest.fixture(scope="module")
+def proofs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("proofs")
+    for processor in ("common", "intel"):
+        found = run("verify", "linux/deferred-flush", "-p", "stale-use", "--processor", processor, "--engine", "pdr", "--certificates", str(folder / processor))
+        assert found.exit_code == 0, found.output
+    return folder
+
+
+def test_a_certificate_without_a_model_is_no_status_0(proofs: Path) -> None:
+    (file,) = (proofs / "common").glob("*")
+    result = run("certify", str(file))
+    assert result.exit_code == 3
+    assert "was not checked, --model does that" in result.stdout
+
+
+def test_a_proof_for_one_processor_is_none_for_another(proofs: Path) -> None:
+    for processor in ("common", "intel"):
+        (file,) = (proofs / processor).glob("*")
+        for wanted in ("common", "intel"):
+            result = run("certify", str(file), "--model", "linux/deferred-flush", "--processor", wanted)
+            assert result.exit_code == (0 if wanted == processor else 2), result.output
+    (file,) = (proofs / "intel").glob("*")
+    refused = run("certify", str(file), "--model", "linux/deferred-flush")
+    assert refused.exit_code == 2
+    assert "it is for processor 'intel'" in refused.stderr
+
+
+def test_a_certificate_of_c_rests_on_the_options_by_which_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("switch.c").write_text(C)
+    written = run("verify", "switch.c", "-D", "WITH_CR4", "-p", "switch-lands", "--engine", "explicit", "--engine", "pdr", "--certificates", "proofs")
+    files = list(Path("proofs").glob("*"))
+    assert files, written.output
+    assert run("certify", str(files[0]), "--model", "switch.c", "-D", "WITH_CR4").exit_code == 0
+    refused = run("certify", str(files[0]), "--model", "switch.c")
+    assert refused.exit_code == 2, refused.output
+
+
+@pytest.mark.parametrize("ending", ["smt2", "aag", "aig"])
+def test_what_is_about_runs_without_an_end_is_not_exported(tmp_path: Path, ending: str) -> None:
+    result = run("export", "xen/shootdown@wait-irqs-off", "-p", "shootdown-completes", "-o", str(tmp_path / f"x.{ending}"))
+    assert result.exit_code == 2
+    assert "about runs that never end" in result.stderr
+    assert not list(tmp_path.iterdir())
