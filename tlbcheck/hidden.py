@@ -13,7 +13,7 @@ from tlbcheck.errors import InputError, Place
 from tlbcheck.fit import unit_of
 from tlbcheck.lang.harness import Harness, Reading
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.program import Do, Procedure
+from tlbcheck.lang.program import Do, Procedure, walk
 from tlbcheck.lang.source import Gap, Source
 from tlbcheck.mutate import Edit, edit_statements, procedures_in_role
 
@@ -40,12 +40,14 @@ def may_be_mended(
     unit = unit_of(source, harness, reading)
     procedure = next(q for q in procedures_in_role(model, reading.role) if q.role == reading.role)
     gaps = unit.missing(unit.segments[function])
-    closed = [s for s in procedure.body if isinstance(s, Do) and s.operation.name == harness.closing]
-    behind = [g for g in gaps if any(s.place.line <= g.place.line for s in closed)]
-    if behind:
-        yield f"after {closed[0].place} nothing acts on the TLB any more: assumed of the lines of {function} that are not in the mail", behind[0].place
+    acts = [s for s in walk(procedure.body) if isinstance(s, Do)]
+    opened, closed = ([s.place for s in acts if s.operation.name == name] for name in harness.bracket)
+    outside = [g for g in gaps if any(place.line <= g.place.line for place in closed) or (opened and all(g.place.line < place.line for place in opened))]
+    if outside:
+        places = " and ".join([*(f"before {p}" for p in opened[:1]), *(f"after {p}" for p in closed[:1])])
+        yield f"nothing acts on the TLB {places}: assumed of the lines of {function} that are not in the mail", outside[0].place
     for gap in gaps:
-        if gap in behind:
+        if gap in outside:
             continue
         for mended in _variants(model, procedure, gap, harness):
             if not found <= again(mended):

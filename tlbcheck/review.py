@@ -247,6 +247,9 @@ def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Revi
         if old_name in old_unread:
             made[-1].unseen.append(_not_told(old_unread[old_name], file))
     made = _of_the_best_rank(made, roles_functions(harness, reading))
+    for p in put.problems:
+        if not p.function and p.error.place is not None and _file_of(one.patch, p.error.place) in harness.helpers:
+            raise p.error
     if not made:
         raise _nothing(one.patch, put, file, harness, reading, code.tree, [*unread.values(), *old_unread.values()])
     for r in made:
@@ -256,6 +259,11 @@ def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Revi
             raise _with_misfit(_with_tree(error, units.get(r.source), r.after.function, code.tree), put) from None
         r.unseen[:0] = [Unseen(m.text, m.place) for m in put.remarks]
     return made
+
+
+def _file_of(patch: Patch, place: Place) -> str:
+    """The file that the mail's line at ``place`` is about."""
+    return next((f.name for f in reversed(patch.files) if f.place.line <= place.line), "")
 
 
 def _units(sources: Mapping[str, Source], harness: Harness, reading: Reading) -> tuple[dict[str, CUnit], dict[str, InputError]]:

@@ -18,7 +18,7 @@ from . import callers
 from .c_names import VOCABULARY
 from .contexts import Root, address
 from .environment import switch_model
-from .primitives import post_flush
+from .primitives import post_flush, pre_flush
 
 PCID = Fact(
     "pcid",
@@ -92,6 +92,6 @@ HARNESS = Harness(
     build=build,
     forced=("xen/include/xen/config.h",),
     helpers=tuple(f"{folder}/{name}.h" for folder in ("xen/include/asm-x86", "xen/arch/x86/include/asm") for name in ("invpcid", "processor", "system")),
-    closing=post_flush.name,
+    bracket=(pre_flush.name, post_flush.name),
     mends=mends,
 )

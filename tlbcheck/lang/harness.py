@@ -66,8 +66,8 @@ class Harness:
     build: Callable[[Subject], Model]
     forced: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
-    closing: str = ""
-    """The operation behind which the code base does nothing to the TLB any more."""
+    bracket: tuple[str, str] = ("", "")
+    """The operations before and behind which the code base does nothing to the TLB."""
     mends: Callable[[Procedure, Place], Sequence[Sequence[Statement]]] = lambda procedure, place: ()
     """What unseen lines at a place of the procedure might do that mends what is violated."""
 
