@@ -304,7 +304,8 @@ def test_all_ways_say_the_same_of_what_is_declared(
     explored_once: None, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a model that relies on one that is not asked for, and variants, of which some rest on what is not shown."""
-    run = alike([*SAMPLE, "pager/deep-top"], project, capsys, monkeypatch, expect=True)
+    small = [n for n in SAMPLE if n.startswith(("tiny/", "pager/"))]
+    run = alike([*small, "pager/deep-top"], project, capsys, monkeypatch, expect=True)
     assert {words for words, _, _ in kinds(run)} == {
         "VIOLATED",
         "UNKNOWN",
