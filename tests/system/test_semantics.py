@@ -7,6 +7,7 @@ with the reference interpreter, which reads the page and nothing of the lowering
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
@@ -43,6 +44,7 @@ from tlbcheck.lang.program import CPU_ACTING, CPU_SELF, Clause, StateVar
 from tlbcheck.lang.types import BOOL, U32, IntType, WordType
 from tlbcheck.machine import x86
 from tlbcheck.options import Limits
+from tlbcheck.report.result import unreached
 
 mark, idle, bad = marker("mark", "marks"), marker("idle", "idles"), marker("bad", "does what it must not")
 X, Y = shared("X", bool), shared("Y", bool)
@@ -597,11 +599,11 @@ def test_too_many_cpus_are_refused() -> None:
 
 
 def test_names_like_the_checkers_own_are_the_models() -> None:
-    """A variable called ``halted``, ``setting`` or ``choice_made`` is one of the model."""
+    """Names that the checker makes for itself, without the percent sign with which it begins them, are the model's."""
     assert answer(model(sets_them)) == 7
 
 
-HALTED, SETTING, MADE = shared("halted", bool), shared("setting", bool), shared("choice_made", bool)
+HALTED, SETTING, MADE = shared("stuck", bool), shared("wrong0", bool), shared("choice0", bool)
 
 
 @procedure
@@ -621,3 +623,11 @@ def test_leave_is_judged_in_init_and_of_the_task() -> None:
     left.on(leave("outer"), bad={"returns": TRUE})
     assert answer(model(helped), left) == 6
     assert answer(model(init=helped), left) == 0
+
+
+def test_a_cache_that_no_walk_fills_is_told() -> None:
+    """A proof about entries that there never are is no silent one; what checks for errors of the model is no line that nobody reaches."""
+    cache = CacheKind("TLB", (("page", BOOL, (0,)),), TRUE, FALSE, FALSE, lambda entry: "the entry")
+    empty, full = (unreached(check(model(only_below, cache=c), [NEVER_BAD], engines=("explicit",))) for c in (cache, replace(cache, fill=TRUE)))
+    assert empty == ["a fill of the TLB: nothing is ever cached"]
+    assert full == []

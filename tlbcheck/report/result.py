@@ -508,7 +508,7 @@ def invariant_in_words(evidence: ModelEvidence, p: PropertyEvidence) -> tuple[st
 
 
 def unreached(evidence: ModelEvidence) -> list[str]:
-    """Source lines of the model that no run executes."""
+    """Source lines of the model that no run executes, and that no cache is ever filled, where none is."""
     if evidence.explicit is None or not evidence.explicit.complete:
         return []
 
@@ -516,8 +516,11 @@ def unreached(evidence: ModelEvidence) -> list[str]:
         at = relative(s.places[0])
         return f"{at['file']}:{at['line']} {s.action}"
 
-    reached = {place(s) for s in evidence.system.steps if s.index in evidence.explicit.steps_fired and s.places}
-    return sorted({place(s) for s in evidence.system.steps if s.places} - reached)
+    lines = [s for s in evidence.system.steps if s.places and not s.checks]  # that no error of the model is reached is as it should be
+    reached = {place(s) for s in lines if s.index in evidence.explicit.steps_fired}
+    cache = evidence.system.cache
+    empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and evidence.explicit.cached_entries == 0 else []
+    return [*sorted({place(s) for s in lines} - reached), *empty]
 
 
 def document(command: str, **more: Any) -> dict[str, Any]:
