@@ -203,6 +203,9 @@ def test_a_commit_of_a_tree(tmp_path: Path, tree: Path) -> None:
     (tree / NAME).write_text("something else\n")
     made, status = review(tmp_path, diff(RIGHT, WRONG, 1), "--tree", str(tree), "--rev", "HEAD")
     assert status == 1 and made["rebuilt"] is False
+    whole = subprocess.run(["git", "-C", str(tree), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    texts = [Tree(tree, revision).read(NAME) for revision in (whole, whole[:10], "HEAD")]
+    assert [text.text if text else "" for text in texts] == [RIGHT] * 3, "the first digits of a commit's name will do"
     file = tmp_path / "mail.txt"
     refused = run("review", str(file), "--tree", str(tree), "--rev", "--upload-pack=x")
     assert refused.exit_code == 2 and "has no commit" in refused.stderr

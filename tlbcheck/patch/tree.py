@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,19 +126,26 @@ class Tree:
     def _root(self) -> TreeObject:
         from dulwich.objects import Commit, Tag
         from dulwich.objects import Tree as Tree_
-        from dulwich.objectspec import parse_object
+        from dulwich.objectspec import AmbiguousShortId, parse_object, scan_for_short_id
 
         none = InputError(f"has no commit '{self.revision}'", place=Place(str(self.path)), hint="name a commit of the repository in --tree")
         if ":" in self.revision or "@{" in self.revision:
             raise none
         try:
             # dulwich knows NAME^{} alone; NAME^{commit} says the same of what ends in a commit.
-            found = parse_object(self._repository, self.revision.replace("^{commit}", "^{}"))  # type: ignore[arg-type] # asks for no more than a BaseRepo has
+            try:
+                found = parse_object(self._repository, self.revision.replace("^{commit}", "^{}"))  # type: ignore[arg-type] # asks for no more than a BaseRepo has
+            except (KeyError, ValueError):
+                if not _SHORT.fullmatch(self.revision):
+                    raise
+                found = scan_for_short_id(self._repository.object_store, self.revision.encode(), Commit)
             while isinstance(found, Tag):
                 found = self._object(found.object[1])
             root = self._object(found.tree) if isinstance(found, Commit) else None
         except InputError:
             raise
+        except AmbiguousShortId:
+            raise InputError(f"has more than one commit '{self.revision}...'", place=Place(str(self.path)), hint="give more digits of its name") from None
         except (KeyError, ValueError):
             raise none from None
         except Exception as error:
@@ -151,6 +159,7 @@ class Tree:
         return InputError(f"'{self.revision}' cannot be read ({type(error).__name__})", place=Place(str(self.path)), hint=f"the repository is damaged; {_CHECK_OUT}")
 
 
+_SHORT = re.compile(r"[0-9a-f]{7,39}")
 _CHECK_OUT = "check the commit out and leave --rev away"
 
 
