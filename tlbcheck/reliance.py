@@ -2,7 +2,7 @@
 
 A promise holds for every caller if a model shows it in which the most general caller calls the procedure
 itself, and in the relying model if its own calls meet what the procedure requires. What is shown has to be what
-the relying model stands for: the same flags and procedures wherever the procedure goes. Nothing may rest on
+the relying model stands for: the same flags and procedures wherever the procedure goes, and a world at least as wide (``tlbcheck.worlds``). Nothing may rest on
 itself, so models do not rely on each other in a circle; and what rests on something open is open itself.
 """
 
@@ -17,8 +17,9 @@ from tlbcheck.errors import InputError
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import Model
-from tlbcheck.lang.program import Call, Procedure, Statement, expressions, walk
+from tlbcheck.lang.program import Call, expressions, walk
 from tlbcheck.result import PropertyResult, Reliance, Standing, Verdict, listed_procedures
+from tlbcheck.worlds import called, narrower, statements
 
 _REQUIRES = "requires"
 """The property that judges calls."""
@@ -34,7 +35,7 @@ def reliances(model: Model, above: tuple[str, ...] = ()) -> tuple[Reliance, ...]
         if c.shown_by in (*above, model.name):
             raise InputError(f"{' relies on '.join([*above, model.name, c.shown_by])}: a circle shows nothing", place=c.procedure.place, hint="let one of them run the procedures themselves")
         shows = _showing(c, (*above, model.name))
-        differs = tuple(_differences(model, shows, c))
+        differs = (*_differences(model, shows, c), *narrower(model, shows, c))
         found.append(
             Reliance(
                 procedure=c.procedure.name,
@@ -91,11 +92,11 @@ def _differences(model: Model, shows: Model, c: Contract) -> Iterator[str]:
     there, here = dataclasses.replace(shows, contracts=()), dataclasses.replace(model, contracts=())
     values = {f.name: on for f, on in model.flags.items()}
     read: set[str] = set()
-    for q in _called(there, c.procedure):
+    for q in called(there, c.procedure):
         theirs, own = there.resolve(q), here.resolve(q)
         if theirs is not own and not (q is c.procedure and own in (q, c.stand_in)):
             yield f"{q.name}() is {theirs.name}() in {shows.name} and {own.name if own.name != theirs.name else 'another'}() in {model.name}; a model with the same procedures has to show it"
-        read |= {n.removeprefix("flag.") for s in _statements(there, q) for e in expressions(s) for n in variables(e) if n.startswith("flag.")}
+        read |= {n.removeprefix("flag.") for s in statements(there, q) for e in expressions(s) for n in variables(e) if n.startswith("flag.")}
     for f in shows.flags:
         own_on = values.get(f.name, f.default)
         if f.name in read and shows.flags[f] != own_on:
@@ -108,26 +109,6 @@ def _differences(model: Model, shows: Model, c: Contract) -> Iterator[str]:
 
 def _switched(on: bool) -> str:
     return "on" if on else "off"
-
-
-def _called(model: Model, procedure: Procedure) -> list[Procedure]:
-    """The procedure and all that it calls, by the names that are written there."""
-    found: dict[Procedure, None] = {}
-    waiting = [procedure]
-    while waiting:
-        q = waiting.pop()
-        if q not in found:
-            found[q] = None
-            waiting += [s.procedure for s in _statements(model, q) if isinstance(s, Call)]
-    return list(found)
-
-
-def _statements(model: Model, procedure: Procedure) -> Iterator[Statement]:
-    """What a call of ``procedure`` runs itself, its preconditions included."""
-    for _, r in model.requirements(procedure):
-        yield r
-        yield from walk(r.before)
-    yield from walk(model.resolve(procedure).body)
 
 
 def ranked(models: Sequence[Model]) -> list[int]:

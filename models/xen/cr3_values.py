@@ -110,6 +110,7 @@ cr3_values = Model(
     init=start,
     task=run_cpu,
     cases=(observed_kind, use_invpcid),
+    settings={**x86.SETTINGS, "setting.invpcid": use_invpcid.expr},
     procedures=TODAY,
     contracts=CONTRACTS,
     flags={f: f.default for f in (*callers.FLAGS, *FLAGS)},

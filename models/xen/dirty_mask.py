@@ -64,6 +64,7 @@ def _model(cpus: int) -> Model:
         interrupts=(Interrupt(lazy_state.invalidate_interrupt, x86.IF, when=and_(current_is_idle.expr, not_(eq(curr_vcpu.expr, Context["idle"])))),),
         cache=tlb(pages=(Page.user, Page.self), tags=(0, 1), initial=not_(_OF_DOMAIN)),
         cases=(observed_kind, use_invpcid),
+        settings={**x86.SETTINGS, "setting.invpcid": use_invpcid.expr},
         meanings={**MEANINGS, "usable": x86.USABLE, "of_domain": _OF_DOMAIN},
         procedures=TODAY,
         contracts=CONTRACTS,

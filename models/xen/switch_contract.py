@@ -14,7 +14,7 @@ from tlbcheck.lang.types import U64, enum_type
 from tlbcheck.machine import x86
 
 from . import callers, switch
-from .contexts import MEANINGS, NOTATION, PCID_PV_PRIV, PCID_PV_USER, Kind, Root, address, current_is_idle, observed_kind, tlb, use_invpcid
+from .contexts import MEANINGS, NOTATION, PCID_PV_PRIV, PCID_PV_USER, ROOTS, Kind, Root, address, current_is_idle, observed_kind, tlb, use_invpcid
 
 _HOST_CR4 = callers.MMU_CR4_FEATURES & ~x86.X86_CR4_PGE
 _CR3S = [address(root) | pcid for root in (Root.idle, Root.observed_kernel, Root.observed_user, Root.other_kernel) for pcid in (PCID_PV_PRIV, PCID_PV_USER)]
@@ -78,6 +78,6 @@ switch_contract = Model(
         "the TLB at the start is the worst that the machine can hold",
         "CR4 differs in PGE, PCIDE and TSD (a bit without flush effect) only; other CPUs appear as the state-sync interrupt",
     ),
-    scope={"pages": "one of each kind", "pcids": [0, 1]},
+    scope={"roots": ROOTS, "pages": "one of each kind", "pcids": [0, 1]},
     depth=14,
 )
