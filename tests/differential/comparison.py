@@ -38,8 +38,16 @@ STATES = 1_500
 SECONDS = 4.0
 BOUND = 6
 REFUSED = "refused"
-BEYOND = ("asks that something is not cached",)
-"""What engines refuse that the rules allow: it is told, never judged wrongly, and counts as no answer."""
+BEYOND = (
+    "asks that something is not cached",
+    "which nothing asks for",
+    "and never read",
+    "parameter(s), the rule names",
+)
+"""
+What is refused besides errors of the model: what one tracked entry cannot tell, and what looks like a slip of the pen.
+It is told, never judged wrongly, and counts as no answer.
+"""
 Verdicts = dict[str, tuple[str, int | None]]
 """For each property ``violated`` with its depth, ``proved``, or ``unknown``; everything is one refusal where the model
 is refused.
@@ -264,6 +272,12 @@ def _literal(c: Comparison, found: Found | None, search: Search | None) -> list[
     return said
 
 
+def _plain(c: Comparison, found: Found | None, search: Search | None) -> Verdicts:
+    """Nothing reduced, and no solver: every state of the lowered system with its caches as they are."""
+    system = c.lowered()
+    return verdicts(system, explore_full(system, fills="free", limit=20_000))
+
+
 def _certificates(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference] | None:
     """What is proved has certificates that z3 accepts; of what is violated nothing is accepted that lets everything be."""
     if found is None or not found.complete or c.model.contracts:
@@ -297,6 +311,7 @@ ENGINES: Mapping[
     "explicit": _checked("explicit", recheck=True),
     "explicit, sliced": _checked("explicit", cases=False),
     "memory": _tracked,
+    "full in Python": _plain,
     "full and sets": _literal,
     "bmc": _checked("bmc"),
     "pdr": _checked("pdr"),

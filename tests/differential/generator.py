@@ -7,6 +7,7 @@ searched for, to see that none is missing.
 
 from __future__ import annotations
 
+import ast
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ TAGS: dict[str, str] = {
     "eventually not": r"\.eventually_not\(", "entry2": "entry2", "case variable": r"case_variable\(",
     "setting": r"setting\.", "flag": r"Flag\(", "fault": "faults=", "effect": "effects=", "drop": "drops=",
     "result": "result=", "uses": "uses=", "meaning": r"meaning\.", "cache": r"CacheKind\(", "no cache": "cache=None",
-    "init requires": r"def start[^@]*?\brequire\(", "by name": r"\((p|x)\d=", "augmented assignment": r"\w [+&|]= ",
+    "init requires": r"def start[^@]*?\brequire\(", "by name": r"\((p|o)\d=", "augmented assignment": r"\w [+&|]= ",
     "local declared": r"\w: (Range|bool|E|u64|u32)", "role of the task": r"role='\w+'\)\ndef task",
     "role of a handler": r"role='\w+'\)\ndef i\d", "handler of two": r"Interrupt\((i\d).*Interrupt\(\1",
 }  # fmt: skip
@@ -192,6 +193,12 @@ class Generator:
         self.start()
         tail = self.model_parts()
         properties = [self.property(n) for n in range(self.r.choice((1, 1, 2, 3)))]
+        if not any("setting.s" in line for line in self.out if line.startswith("Q")):
+            # A setting that only what is never asked speaks of is refused.
+            self.out = [line.replace("var('setting.s', BOOL)", "TRUE") for line in self.out]
+            tail = tail.replace("var('setting.s', BOOL)", "TRUE")
+        else:
+            tail += f", settings={{'setting.s': {self.one('TRUE', 'FALSE')}}}"
         self.emit(
             f"model = Model(name={self.name!r}, title='random', init=start, task=task, cpus={self.cpus}, {tail})",
             f"PROPERTIES = [{', '.join(properties)}]",
@@ -257,7 +264,7 @@ class Generator:
             self.fields = fields
             self.meanings = ["m0"] if self.chance(0.5) else []
         for n in range(r.choice((0, 1, 1, 2))):
-            operands = tuple((f"x{i}", self.some_kind(small=self.chance(0.8))) for i in range(r.choice((0, 1, 1, 2))))
+            operands = tuple((f"o{i}", self.some_kind(small=self.chance(0.8))) for i in range(r.choice((0, 1, 1, 2))))
             args = [(f"arg.{x}", k) for x, k in operands]
             registers = [v for v in self.vars if v.register or v.place == "shared"]
             parts = [f"operands=({''.join(f'({x!r}, {k.data}), ' for x, k in operands)})"] if operands else []
@@ -490,7 +497,8 @@ class Generator:
             return f"({left} {self.one('in', 'not in')} ({self.constant(kind)}, {self.constant(kind)}))"
         if what == "chain" and kind.is_range:
             return f"({self.constant(kind)} <= {left} {self.one('<', '<=')} {self.expr(kind, s, 0)})"
-        signs = ("==", "!=", "<", "<=", ">", ">=") if kind.is_range or kind.is_word else ("==", "!=", "is", "is not")
+        numbers = kind.is_range or kind.is_word or kind.note == "Cpu"
+        signs = ("==", "!=", "<", "<=", ">", ">=") if numbers else ("==", "!=", "is", "is not")
         return f"({left} {r.choice(signs)} {self.expr(kind, s, 0)})"
 
     def operand(self, kind: Kind, s: Scope) -> str | None:
@@ -669,6 +677,14 @@ class Generator:
         role: str = "",
         ensures: str = "",
     ) -> None:
+        # A local that nothing reads begins with "_", or it is taken for a slip.
+        text = "\n".join(lines)
+        nodes = list(ast.walk(ast.parse(text)))
+        read = {x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)}
+        read |= {x.target.id for x in nodes if isinstance(x, ast.AugAssign) and isinstance(x.target, ast.Name)}
+        for local in set(re.findall(r"\bx\d+\b", text)) - read:
+            text = re.sub(rf"\b{local}\b", f"_{local}", text)
+        lines = text.split("\n")
         decoration = ", ".join(x for x in (f"role={role!r}" if role else "", ensures) if x)
         self.emit(
             f"@procedure({decoration})" if decoration else "@procedure",
@@ -803,8 +819,6 @@ class Generator:
             parts.append("cases=(CASE,)")
         if self.flags:
             parts.append(f"flags={{FLAG: {self.chance(0.5)}}}")
-        if self.settings:
-            parts.append(f"settings={{'setting.s': {self.one('TRUE', 'FALSE')}}}")
         if self.fields and self.meanings:
             parts.append(f"meanings={{'m0': {self.rule(BOOL, 1, entry=True, own=False)}}}")
         if self.chance(0.3):
@@ -816,10 +830,7 @@ class Generator:
     def property(self, n: int) -> str:
         r, name = self.r, f"Q{n}"
         entries = bool(self.fields) and self.chance(0.75)
-        self.emit(
-            f"{name} = Property('q{n}', 'random', source='here', trigger=Event('operation'), "
-            "clauses={'c0': 'c0', 'c1': 'c1', 'c2': 'c2'})"
-        )
+        head = len(self.out)
         ghosts: list[tuple[str, Kind]] = []
         per_entry: list[tuple[str, Kind]] = []
         by_cpu = False
@@ -862,8 +873,15 @@ class Generator:
             self.emit(f"{name}.on({event}, {{{', '.join(updates)}}}{judged}{', every_cpu=True' if every else ''})")
         if self.chance(0.4):
             self.emit(f"{name}.never('c1', {bad()})")
+        if not any("'c" in line for line in self.out[head:]):
+            self.emit(f"{name}.never('c1', {bad()})")
         if self.chance(0.12):
             self.emit(f"{name}.eventually_not('c2', {self.rule(BOOL, 1, ghosts=ghosts)})")
+        clauses = ", ".join(f"{c}: {c}" for c in ("'c0'", "'c1'", "'c2'") if any(c in line for line in self.out[head:]))
+        self.out.insert(
+            head,
+            f"{name} = Property('q{n}', 'random', source='here', trigger=Event('operation'), clauses={{{clauses}}})",
+        )
         self.emit("", "")
         return name
 

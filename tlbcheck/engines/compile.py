@@ -232,11 +232,6 @@ class Compiled:
 
     def _atom(self, e: Expr, names: Mapping[str, str]) -> str:
         """A lookup of the mask by the values of the control terms inside ``e``."""
-        own = next((n for n in variables(e) if n in self._entry_names), None)
-        if own is not None:
-            # Within a number, such as a choice by whether it is cached: one mask for each of the two.
-            held, yes, no = names[own], *(self.mask(substitute(e, {own: x}), names) for x in (TRUE, FALSE))
-            return f"(({held} & {yes}) | ((ALL ^ {held}) & {no}))"
         holes: list[Expr] = []
         pattern = self._punch(e, holes)
         key = f"atom{len(self._memo)}"

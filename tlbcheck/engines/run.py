@@ -162,6 +162,13 @@ def confirm(system: TransitionSystem, violation: Violation, engine: str, *, firs
         raise InternalError(f"{system.model.name}, {violation.property}: the trace of engine {engine} does not replay: {error}") from None
 
 
+def _confirm_all(system: TransitionSystem, found: EngineResult) -> None:
+    """Replay every trace of an engine; of several clauses of a property only the shallowest are its first violations."""
+    for v in found.violations:
+        shortest = found.shortest(v.property)
+        confirm(system, v, found.engine, first=shortest is not None and v.depth == shortest.depth)
+
+
 # -- the child process
 
 
@@ -324,8 +331,7 @@ def check(
         skipped = not cases and tuple(engines) == ENGINES and explicit is not None and explicit.complete and bool(explicit.violations)
         provers += [_proof_child(n, system, search, limits) for n in (*ENGINES[2:], *OPTIONAL) if n in engines and not skipped]
         if search is None and explicit is not None:
-            for v in explicit.violations:
-                confirm(system, v, "explicit")
+            _confirm_all(system, explicit)
         if search is not None and explicit is not None:
             _add_traces(system, search, explicit, every_case)
             if meanwhile is not None and decided.entries == 1:
@@ -397,8 +403,7 @@ def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[s
     """All verdicts where no number of tracked entries is enough: by the literal caches alone."""
     if "explicit" in engines:
         found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry)
-        for v in found.violations:
-            confirm(system, v, found.engine)
+        _confirm_all(system, found)
         _finite_runs_only(system, [found])
     else:
         found = EngineResult(engines[0], complete=False, bound=-1, reason="only the explicit engine searches the literal caches")
@@ -420,8 +425,7 @@ def _by_literal_caches(
         found = explore_literally(
             engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress, certify=limits.seconds if certify else 0
         )
-        for v in found.violations:
-            confirm(system, v, engine)
+        _confirm_all(system, found)
         _finite_runs_only(system, [found])
         results.append(found)
     counts = {r.engine: r.states for r in results if r.complete and not r.reason and r.engine != REFERENCE}
