@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tlbcheck import Amendment, Flag, Model, Procedure, Repair, Variant, procedure, u64, var
+from tlbcheck import Flag, Model, Procedure, Repair, Variant, procedure, u64, var
 from tlbcheck.lang.expr import Expr
 from tlbcheck.lang.model import Notation
 from tlbcheck.lang.program import CaseVar
@@ -16,7 +16,7 @@ from tlbcheck.machine import x86
 from . import callers, switch
 from .case import CASE, Caller, options_for
 from .contexts import DOMAINS, MEANINGS, NOTATION, ROOTS, VCPUS, observed_kind, tlb, use_invpcid
-from .primitives import read_cr4, write_cr4
+from .primitives import RELOAD_FLUSHES, read_cr4, write_cr4
 
 ASSUMPTIONS = (
     "context_switch and the state sync call with interrupts off, new_guest_cr3 with interrupts on (properties.md 2); caller 'open' stands for any other",
@@ -37,7 +37,7 @@ def set_pcide(cr4: u64) -> None:
 
 # What a reviewer would try first.
 REPAIRS = (
-    Amendment(x86.MOV_TO_CR3, "value", var("arg.value", U64) & ~x86.X86_CR3_NOFLUSH, "may reload the PCID that is in use without a flush", "clear bit 63 (NOFLUSH) of the value"),
+    RELOAD_FLUSHES,
     Repair("a write of CR4.PCIDE wherever the new CR4 sets it", set_pcide, (var("cr4", U64),)),
     Repair("a flush of all PCIDs (INVPCID type 3)", x86.INVPCID_ALL_NONGLOBAL),
     Repair("a write of the new CR4", x86.MOV_TO_CR4, (var("cr4", U64),)),

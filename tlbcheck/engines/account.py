@@ -18,7 +18,7 @@ OF_SOFTWARE = ("fault", "assert", "requires")
 
 @dataclass(frozen=True)
 class EntryAccount:
-    """``change`` is the step from which on the entry is one that must go, 0 for the start.
+    """``change`` is the step from which on the entry is one that must go, 0 for the start; ``by_tables``: it changes what page tables say.
 
     ``early`` are steps that drop it before, ``elsewhere`` those (with the CPU) that drop it later on other CPUs, and ``missed``
     those that invalidate something on its CPU, and not it.
@@ -27,6 +27,7 @@ class EntryAccount:
     cpu: int
     entry: Entry
     change: int
+    by_tables: bool
     early: tuple[int, ...]
     elsewhere: tuple[tuple[int, int], ...]
     missed: tuple[int, ...]
@@ -38,14 +39,13 @@ def entry_account(system: TransitionSystem, violation: Violation, retold: Retell
     assert told is not None and trace is not None and judged is not None
     entry, cpu = told.watched[0], judged.cpu
     mine = [(i, e) for i, point in enumerate(told.points) for e in point if (e.cpu, e.entry) == (cpu, entry)]
-    change = _stale_since(told, cpu, entry)
-    if change is None:
-        change = _change(system, violation, judged)
+    stale = _stale_since(told, cpu, entry)
+    change, by_tables = (stale, True) if stale is not None else _change(system, violation, judged)
     drops = [i for i, e in mine if e.what == DROPPED]
     since = max((i for i, e in mine if e.what == FILLED), default=0)
     others = tuple((i, e.cpu) for i, point in enumerate(told.points) for e in point if e.entry == entry and e.cpu != cpu and e.what == DROPPED and i >= change)
     touching = [i for i, s in enumerate(trace.steps, 1) if s.step.cpu == cpu and system.cached[cpu] in s.step.entry_updates]
-    return EntryAccount(cpu, entry, change, tuple(i for i in drops if i < change), others, tuple(i for i in touching if i >= max(change, since + 1) and i not in drops))
+    return EntryAccount(cpu, entry, change, by_tables, tuple(i for i in drops if i < change), others, tuple(i for i in touching if i >= max(change, since + 1) and i not in drops))
 
 
 def _stale_since(told: History, cpu: int, entry: Entry) -> int | None:
@@ -57,16 +57,17 @@ def _stale_since(told: History, cpu: int, entry: Entry) -> int | None:
     return since
 
 
-def _change(system: TransitionSystem, violation: Violation, judged: Judgement) -> int:
-    """Where page tables do not say it: the event that the property takes for the change, or the step from which on its clause holds."""
+def _change(system: TransitionSystem, violation: Violation, judged: Judgement) -> tuple[int, bool]:
+    """Where a model's page tables do not say it: the event that the property takes for their change, or the step from which on its clause holds."""
     assert violation.trace is not None
     since = since_when(system, violation)
     steps, last = violation.trace.steps, violation.depth if since is None else since
     change = next(q.change for q in system.properties if q.name == violation.property)
     if change is not None:
         marked = [i for i, s in enumerate(steps[:last], 1) if s.step.cpu == judged.acting and any((e.kind, e.name) == (change.kind, change.name) for e in s.step.events)]
-        last = marked[-1] if marked else last
-    return last
+        if marked:
+            return marked[-1], True
+    return last, False
 
 
 def broken_by(system: TransitionSystem, violation: Violation, judged: Judgement) -> int:

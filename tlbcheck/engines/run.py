@@ -334,9 +334,9 @@ def check(
             _confirm_all(system, explicit)
         if search is not None and explicit is not None:
             _add_traces(system, search, explicit, every_case)
+            _add_lassos(system, search, explicit)
             if meanwhile is not None and decided.entries == 1:
                 blame = meanwhile(system, explicit)
-            _add_lassos(system, search, explicit)
         proofs = [p.result() for p in provers]
         if child is not None:
             bmc = child.result()

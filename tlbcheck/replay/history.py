@@ -77,26 +77,6 @@ def judgement(model: Model, properties: Sequence[Property], story: Story) -> Jud
     raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
 
 
-def confirm_history(model: Model, properties: Sequence[Property], story: Story, told: History) -> None:
-    """Run ``story`` again and hold every event against what happens. Raises ``ReplayError`` at the first that differs."""
-    happens = history(model, properties, story, told.watched)
-    if len(told.points) != len(happens.points):
-        raise ReplayError(f"events are told of {len(told.points) - 1} steps, of {len(happens.points) - 1}")
-    for number, (said, true) in enumerate(zip(told.points, happens.points, strict=True)):
-        if tuple(said) != true:
-            raise ReplayError(f"{_point(story, number)} {_listed(true)}, not {_listed(said)}")
-    if told.watched != happens.watched:
-        raise ReplayError("what is watched is not what the violation is about")
-
-
-def _point(story: Story, number: int) -> str:
-    return f"in step {number} ({story.steps[number - 1].action})" if number else "at the start"
-
-
-def _listed(events: Sequence[Event]) -> str:
-    return ", ".join(f"entry {e.entry} is {e.what} on CPU{e.cpu}" for e in events) or "nothing happens to the watched entry"
-
-
 @dataclass(frozen=True)
 class _Stay:
     """One stretch of an entry on a CPU, from a drop or the start (``first`` is 0) to the next drop at step ``end``.

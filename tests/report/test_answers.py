@@ -1,0 +1,158 @@
+"""Each violation of the library answers what a newcomer asks, and each answer is held against the run's events and values, which replay confirms.
+
+Of a violation about a cached entry: what was cached, what made it stale, what should have removed it, who goes by it. Of any other:
+what was required, which step broke it, which values decided; and of a run that never ends, who waits for whom and why that never comes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tlbcheck.cli import cli
+from tlbcheck.library import models
+from tlbcheck.report.answers import answers, life_of
+from tlbcheck.report.events import told
+from tlbcheck.report.story import render
+
+Json = dict[str, Any]
+
+QUICK = (
+    "linux/deferred-flush@no-pending-mark",
+    "linux/riscv-asid@leaves-mask",
+    "linux/svm-asid@migration-keeps-generation",
+    "xen/cr3-values@dom0-unmasked",
+    "xen/dirty-mask@mask-cleared-early",
+    "xen/linear-map@linear-flushed-here",
+    "xen/root-copy@root-copy-stale",
+)
+"""One of each kind that is searched within a second or two."""
+
+
+def library() -> list[str]:
+    """Every model and variant that declares a violation."""
+    found = [v for m in models().values() for v in (m, *(m.variant(n) for n in m.variants))]
+    return [m.name for m in found if "violated" in m.expected.values()]
+
+
+@functools.cache
+def violations(name: str) -> tuple[tuple[Json, Json], ...]:
+    """What is violated of a model: each entry with each of its runs. Replay has confirmed all of it again, from the file."""
+    result = CliRunner().invoke(cli, ["verify", name, "--engine", "explicit", "--json"])
+    assert result.exit_code == 1, result.output
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "result.json"
+        file.write_text(result.stdout)
+        replayed = CliRunner().invoke(cli, ["replay", str(file)])
+    assert replayed.exit_code == 1, replayed.output
+    return tuple((e, v) for e in json.loads(result.stdout)["results"] for v in e["violations"])
+
+
+def ask(e: Json, v: Json) -> None:
+    """The answers to one violation."""
+    kind = v["account"]["kind"]
+    assert all(a.head and a.text for a in answers(v))
+    assert all(a.step is None or 0 <= a.step <= v["depth"] for a in answers(v))
+    assert answers(v)[0].text in render(e["model"], e["property"], v)
+    {"entry": ask_of_entry, "rule": ask_of_rule, "wait": ask_of_wait}[kind](v)
+
+
+def ask_of_entry(v: Json) -> None:
+    account, life = v["account"], life_of(v)
+    mine = [(i, x["what"]) for i, events in enumerate(told(v)) for x in events if (x["cpu"], x["entry"]) == (account["cpu"], account["entry"])]
+    drops = [i for i, what in mine if what == "dropped"]
+    # What was cached: the last time that it came to be, after the last drop; and so it is at the end.
+    assert life.dropped is None and all(i <= life.since for i in drops)
+    assert (life.since, "filled" if life.walked else "cached") in mine
+    # What changed: where tables say it, the step with which the entry, or what a walk makes of it, became stale.
+    stale = [(i, x) for i, events in enumerate(told(v)) for x in events if x["what"] == "stale" and (x["cpu"], x["entry"]) == (account["cpu"], account["entry"])]
+    assert 0 <= account["change"] <= v["depth"]
+    if stale and stale[-1][0] >= life.since:
+        assert account["change"] == stale[-1][1].get("since", stale[-1][0])
+    # What should have removed it: each step that did came too early, or on another CPU, and none did afterwards.
+    assert account["early"] == [i for i in drops if i < account["change"]]
+    assert not [i for i in drops if i > max(account["change"], life.since)]
+    for step, cpu in account["elsewhere"]:
+        assert {"cpu": cpu, "entry": account["entry"], "what": "dropped"} in v["steps"][step - 1]["events"] and cpu != account["cpu"]
+    assert all(v["steps"][i - 1]["cpu"] == account["cpu"] and i not in drops for i in account["missed"])
+    # Who goes by it: called a use where a CPU accesses memory, and nowhere else.
+    heads = [a.head for a in answers(v)]
+    assert heads[0] == "What was cached" and heads[1] in ("What changed", "What was so") and heads[2] == "What was missing"
+    assert (heads[-1] == "The use") is (account["judged"]["kind"] == "operation" and account["judged"]["usable"])
+    assert answers(v)[-1].step == v["depth"]
+
+
+def ask_of_rule(v: Json) -> None:
+    account = v["account"]
+    assert account["required"]
+    assert 0 < account["step"] <= v["depth"]
+    assert account["values"]
+    for value in account["values"]:
+        if value["since"] and "'s " not in value["name"]:  # what a property has noted is no variable
+            assert value["name"] in v["steps"][value["since"] - 1]["after"]
+            assert all(value["name"] not in s["after"] for s in v["steps"][value["since"] : -1])
+
+
+def ask_of_wait(v: Json) -> None:
+    assert v["account"]["required"]
+    assert v["account"]["waits"]
+    for wait in v["account"]["waits"]:
+        assert wait["cpu"] != wait["awaited"]
+        assert all(wait["variable"] not in s["after"] for s in v["steps"][max(wait["since"], v["loop"]) :])
+        if wait["masked"]:
+            assert any(name.endswith(".if") and not raw for name, (raw, _) in v["steps"][wait["masked"] - 1]["after"].items())
+    assert any(wait["masked"] is not None for wait in v["account"]["waits"])
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_newcomer_s_questions_are_answered(name: str) -> None:
+    assert violations(name)
+    for e, v in violations(name):
+        ask(e, v)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", library())
+def test_a_newcomer_s_questions_are_answered_all_over_the_library(name: str) -> None:
+    assert violations(name)
+    for e, v in violations(name):
+        ask(e, v)
+
+
+@pytest.mark.long
+def test_a_wait_says_who_waits_for_whom_and_why_that_never_comes() -> None:
+    ((_, v),) = violations("xen/shootdown@wait-irqs-off")
+    assert [a.text for a in answers(v) if a.head == "Who waits"] == [
+        "CPU0 waits for CPU1: flush_lock stays yes (since step 5)",
+        "CPU1 waits for CPU0, whose interrupts are off since step 2: cpu0.in_flush_cpumask stays yes",
+    ]
+
+
+@pytest.mark.long
+def test_the_change_of_a_shootdown_is_the_mapping_s() -> None:
+    """Nothing in that model has page tables: the property names the event."""
+    ((_, v),) = violations("xen/shootdown@local-only-flush")
+    assert [(a.head, a.step) for a in answers(v)][1] == ("What changed", 1)
+    assert v["steps"][0]["text"] == "changes a mapping, which is to be flushed"
+
+
+def test_steps_elsewhere_name_the_cpu_and_idle_ones_say_so() -> None:
+    ((_, v),) = violations("linux/riscv-asid@leaves-mask")
+    texts = [s["text"] for s in v["steps"]]
+    assert "flush_tlb_page(): reads mm_cpumask and asks every other hart in it to fence the page (nothing to do)" in texts
+    ((_, w),) = violations("linux/svm-asid@migration-keeps-generation")
+    assert "reads vcpu_asid[A]" in [s["text"] for s in w["steps"]]
+
+
+def test_the_environment_s_steps_are_told_like_the_software_s() -> None:
+    ((_, v),) = violations("xen/dirty-mask@mask-cleared-early")
+    last = v["steps"][-1]
+    assert last["cpu"] is None
+    assert last["source"][0]["file"] == "models/xen/lazy_state.py"
+    assert f"{v['depth']}. environment flush_for_domain" in render("xen/dirty-mask", "dirty-mask", v)

@@ -1,0 +1,161 @@
+"""Changes that a reviewer would try where a model names no repair: made of the model's own statements, along the run that goes wrong.
+
+What a branch skipped is done on every path; an invalidation that the model performs elsewhere is inserted; a statement moves later; the
+branch that was taken is left out. Each is only a proposal: ``tlbcheck.blame`` applies it and searches the changed model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tlbcheck.changes import Change, line_of, source
+from tlbcheck.engines.trace import Trace
+from tlbcheck.errors import Place
+from tlbcheck.lang import program as p
+from tlbcheck.lang.expr import Expr, show, variables
+from tlbcheck.lang.model import Model
+from tlbcheck.mutate import Edit
+
+Proposal = tuple[p.Procedure, Change]
+
+
+def attempts(model: Model, trace: Trace, change: int, *, kept: bool) -> Iterator[Proposal]:
+    """Changes to the procedures that ``trace`` runs through, the likeliest kind first.
+
+    From step ``change`` on the entry has to go; if it is ``kept``, it changes page tables, and is not up for a change itself.
+    """
+    run = _Executed(model, trace, change, kept=kept)
+    yield from run.unguarded()
+    yield from run.inserted()
+    yield from run.moved()
+    yield from run.left_out()
+
+
+class _Executed:
+    """The statements that a trace executes, each with its procedure, in the order of their last execution, latest first."""
+
+    def __init__(self, model: Model, trace: Trace, change: int, *, kept: bool) -> None:
+        self.model = model
+        where = {s.place: (q, s) for q in model.reachable() for s in p.walk(q.body) if isinstance(s, p.Do | p.Read | p.Write | p.AtomicBlock)}
+        numbered = [(i, where[place]) for i, s in enumerate(trace.steps, 1) for place in s.step.places[:1] if place in where]
+        self.latest = list({id(s): (i, q, s) for i, (q, s) in numbered}.values())[::-1]
+        self.places = {place for s in trace.steps for place in s.step.places}
+        self.change = change
+        self.kept = {s.step.places[0] for i, s in enumerate(trace.steps, 1) if i in (change if kept else 0, len(trace.steps)) and s.step.places}
+        self.procedures = list(dict.fromkeys(q for _, q, _ in self.latest))
+
+    def inserted(self) -> Iterator[Proposal]:
+        """An invalidation that the model performs elsewhere, after each statement executed since the change: first where one did not do."""
+        since = [(q, s) for i, q, s in self.latest if i >= self.change]
+        for q, s in sorted(since, key=lambda x: not _drops(x[1])):
+            for new in _invalidations(self.model, [q, *self.model.reachable()]):
+                if not isinstance(s, p.Do) or _deed(new) != _deed(s):
+                    words = source(new.place)
+                    yield q, Change("missing", _name(new), s.place, q.name, f"needs {words} after it", f"insert {words} after line {s.place.line}", (Edit(s, "after", (replace(new),)),))
+
+    def unguarded(self) -> Iterator[Proposal]:
+        """What a branch skipped, done on every path."""
+        for q in self.procedures:
+            for s in p.walk(q.body):
+                if isinstance(s, p.If):
+                    for skipped, taken in ((s.then, s.orelse), (s.orelse, s.then)):
+                        if skipped and not self._ran(skipped) and not _returns(skipped) and not self._stays(taken):
+                            place = skipped[0].place
+                            yield q, Change("skipped", _name(skipped[0]), place, q.name, "is skipped on some paths that need it", "do it whatever the condition", (Edit(s, "replace", tuple(skipped)),))
+
+    def moved(self) -> Iterator[Proposal]:
+        """A statement that acts, moved to after a later one of its list that does, too: the next first."""
+        for q in self.procedures:
+            for statements in _lists(q.body):
+                for i, s in enumerate(statements):
+                    if self._ran([s]) and not self._stays([s]) and self.model.acts([s]) and not _assigned(s) and not _returns([s]):
+                        for after in statements[i + 1 :]:
+                            if self.model.acts([after]) and not _returns([after]):
+                                fix = f"move line {s.place.line} to after line {_last(after).line} ({source(_last(after))})"
+                                yield q, Change("misplaced", _name(s), s.place, q.name, "comes too early", fix, (Edit(s, "replace", ()), Edit(after, "after", (s,))))
+
+    def left_out(self) -> Iterator[Proposal]:
+        """A branch that the run took, left out."""
+        for q in self.procedures:
+            for s in p.walk(q.body):
+                if isinstance(s, p.If) and s.then and not self._stays(s.then) and (self._ran(s.then) or not self.model.acts(s.then)):
+                    place = s.then[0].place
+                    yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {show(s.condition)}", (Edit(s, "replace", tuple(s.orelse)),))
+
+    def _ran(self, statements: Sequence[p.Statement]) -> bool:
+        return any(s.place in self.places for s in p.walk(list(statements)))
+
+    def _stays(self, statements: Sequence[p.Statement]) -> bool:
+        """Whether the change of page tables, or the last step, is among them: without these there would be nothing to judge."""
+        return any(s.place in self.kept for s in p.walk(list(statements)))
+
+
+def _drops(s: p.Statement) -> bool:
+    return isinstance(s, p.Do) and bool(s.operation.drops)
+
+
+def _deed(s: p.Do | p.Call) -> tuple[object, ...]:
+    """What a statement does, with which operands: two that do the same have the same."""
+    return (s.operation if isinstance(s, p.Do) else s.procedure, *map(show, s.args))
+
+
+def _invalidations(model: Model, procedures: Sequence[p.Procedure]) -> list[p.Do | p.Call]:
+    """Each way in which ``procedures`` invalidate something with operands that mean the same everywhere."""
+    made: dict[tuple[object, ...], p.Do | p.Call] = {}
+    for q in procedures:
+        for s in p.walk(q.body):
+            invalidates = _drops(s) or (isinstance(s, p.Call) and _flushes(model, s))
+            if invalidates and isinstance(s, p.Do | p.Call) and s.target is None and all(_closed(a) for a in s.args):
+                made.setdefault(_deed(s), s)
+    return list(made.values())
+
+
+def _flushes(model: Model, s: p.Call) -> bool:
+    """Whether a call drops entries here, and does nothing else that others see."""
+    inside = list(p.walk(model.resolve(s.procedure).body))
+    drops = [x for x in inside if isinstance(x, p.Do) and x.operation.drops]
+    return bool(drops) and not s.general and not any(x.operation.effects for x in drops) and not any(isinstance(x, p.Write | p.Choose) for x in inside)
+
+
+def _closed(e: Expr) -> bool:
+    """Whether an operand names no local."""
+    return all("." in n for n in variables(e))
+
+
+def _lists(statements: list[p.Statement]) -> Iterator[list[p.Statement]]:
+    """Every list of statements, outer before inner."""
+    yield statements
+    for s in statements:
+        match s:
+            case p.If():
+                yield from _lists(s.then)
+                yield from _lists(s.orelse)
+            case p.While() | p.ForCpus():
+                yield from _lists(s.body)
+
+
+def _returns(statements: Sequence[p.Statement]) -> bool:
+    return any(isinstance(s, p.Return) for s in p.walk(list(statements)))
+
+
+def _assigned(s: p.Statement) -> bool:
+    """Whether a local gets its value there, which later statements may read."""
+    return any(getattr(x, "target", None) is not None for x in p.walk([s]))
+
+
+def _last(s: p.Statement) -> Place:
+    return max((x.place for x in p.walk([s])), key=lambda q: line_of(q)[1])
+
+
+def _name(s: p.Statement) -> str:
+    match s:
+        case p.Do():
+            return s.operation.name
+        case p.Call():
+            return s.procedure.name
+        case p.Write():
+            return f"write {s.variable.name}"
+    return "atomic" if isinstance(s, p.AtomicBlock) else ""
+
+
