@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbcheck.reliance import unsettled
 from tlbcheck.report.escape import visible
-from tlbcheck.report.events import watch
+from tlbcheck.report.events import notes, watch
 from tlbcheck.report.judge import reproduce
 from tlbcheck.report.lanes import Lanes, Row, lanes
 from tlbcheck.report.plain import scope_lines
@@ -106,6 +106,7 @@ def _story(console: Console, result: PropertyResult, v: Mapping[str, Any], facts
         head += [Text(visible(line)) for line in (*case_lines(v["case"]), f"Start: {', '.join(f'{n} = {x}' for n, x in start_values(v).items())}")]
     if text := watch(v):
         head.append(Text.assemble(("Watch: ", "bold"), visible(text), "; ", (f"{_LIFE['cached'][0]} cached", _LIFE["cached"][1]), ", ", (f"{_LIFE['stale'][0]} stale", _LIFE["stale"][1])))
+    head += [Text(f"{mark} {visible(note)}", style=_NOTES[mark]) for mark, note in notes(0, v)]
     tail = [Text(visible(for_ever(v)))] if v["loop"] is not None else []
     tail += [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
     yield from head
