@@ -127,7 +127,7 @@ def fit(
         title=f"{function} as {name or source.name} has it",
         procedure=procedure,
         facts=_facts(harness, source, evidence, reading) | facts,
-        assumptions=unit.assumptions(procedure),
+        assumptions=(*unit.assumptions(procedure), *unit.taken(procedure)),
         unseen=next((g.place for g in unit.gaps(procedure)), None),
         unseen_end=next((g.place for g in source.gaps if g.end_of == function), None),
         ignores=unit.ignores(procedure),

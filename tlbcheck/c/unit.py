@@ -148,14 +148,14 @@ class CUnit:
             for d in sorted(wanted, key=lambda d: (d.name, d.place)):
                 if not any(d.name == n and v == d.value for n, v in self._said(found)):
                     found[str(d)] = None
-        if taken := sorted(self._taken(procedure)):
-            found[f"what {', '.join(taken)} {'mean' if len(taken) > 1 else 'means'} is as the profile says ({self.profile.name}): definitions that may stand elsewhere were not read"] = None
         return tuple(found)
 
-    def _taken(self, procedure: p.Procedure) -> set[str]:
-        """The names of operations of which no definition was seen."""
+    def taken(self, procedure: p.Procedure) -> tuple[str, ...]:
+        """What a verdict has to say of operations of which no definition was seen."""
         used = {n for read in self.closure(procedure) for n in read.names}
-        return {n for n in used - self.segments.keys() if (e := self.profile.calls.get(n)) is not None and e.meaning is not None}
+        names = sorted(n for n in used - self.segments.keys() if (e := self.profile.calls.get(n)) is not None and e.meaning is not None)
+        means = "mean" if len(names) > 1 else "means"
+        return (f"what {', '.join(names)} {means} is as the profile says ({self.profile.name}): definitions that may stand elsewhere were not read",) if names else ()
 
     def _said(self, found: dict[str, None]) -> list[tuple[str, str | None]]:
         known = {str(d): (d.name, d.value) for r in self._read.values() for d in r.depends} | {str(d): (d.name, d.value) for g in self.preprocessor.groups for d in g.depends}
