@@ -246,6 +246,7 @@ def test_without_a_model_only_the_file_is_judged_and_that_is_said(tmp_path: Path
             judge(written(tmp_path, content), None, solvers=["z3"])
 
 
+@pytest.mark.long
 def test_the_command_line_tells_who_agreed(tmp_path: Path) -> None:
     """verify --certificates writes what certify accepts; a refused file has exit status 2 and one line."""
     made = run("verify", MODEL, "-p", PROPERTY, "--certificates", str(tmp_path / "proofs"), "--invariant")

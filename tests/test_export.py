@@ -181,6 +181,7 @@ def test_abc_reads_the_file(tmp_path: Path) -> None:
     assert re.search(r"asserted in frame 7\.", said)
 
 
+@pytest.mark.long
 def test_horn_clauses_say_the_same_to_z3() -> None:
     """On a small slice z3's own Horn solver finds the proof; and a start that is bad makes the clauses unsatisfiable."""
     system = system_of("xen/before-pcid", "pge-with-pcide")

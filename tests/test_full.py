@@ -61,6 +61,7 @@ FREE = (
 
 
 @pytest.mark.parametrize(("name", "page", "tags"), FREE)
+@pytest.mark.long
 def test_free_fills_and_evictions_agree_with_tracked(name: str, page: str, tags: tuple[int, ...]) -> None:
     """H1 to H5 of x86-tlb.md 7.3, watched happening: entries come and go one by one."""
     system = lowered(name, (page,), tags)

@@ -166,6 +166,7 @@ def test_a_root_table_is_carried_by_three_bits() -> None:
     assert found == [sum(1 << i for i in range(12 + n, 52, 3)) for n in range(3)]
 
 
+@pytest.mark.long
 def test_visited_states_have_equal_bits_and_z3_finds_the_same_in_whole_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random machines: nothing that enumeration visits breaks the partition; bounded search over whole words comes to the same depths."""
     seen: Counter[str] = Counter()
