@@ -334,8 +334,10 @@ def review(reading: Reading, own: Path | None, mail: Path, tree: Path | None, re
     """Check the function that a patch changes, before and after it.
 
     MAIL_OR_DIFF is a diff, a mail with a patch, a mailbox, or a reply that quotes the patch; '-' is
-    standard input. Without a tree, functions are rebuilt from the hunks, and what the mail does not
-    show is said. Exit status 1 if something is violated after the patch.
+    standard input. Each patch of it is judged by itself, on those before it in its series, and each
+    file that defines the function. Without a tree, functions are rebuilt from the hunks, and what the
+    mail does not show is said. Exit status 1 if something is violated after one of the patches, 2 if
+    one cannot be judged.
     """
     from tlbcheck.engines.run import check
     from tlbcheck.lang.source import read_text, text_in
