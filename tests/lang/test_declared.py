@@ -173,10 +173,10 @@ SLIPS: dict[str, tuple[str, tuple[tuple[str, str], ...], str, str, str]] = {
     ),
     "a clause that is explained and never judged": (
         PROPERTY,
-        (('clauses={"old": ', 'clauses={"new": "?", "old": '),),
-        '"new"',
-        "explains a clause 'new' that it never judges",
-        "there are: old",
+        (('clauses={"old": ', 'clauses={"olds": "?", "old": '),),
+        '"olds"',
+        "explains a clause 'olds' that it never judges",
+        "'old'",
     ),
     "a property that judges nothing": (
         PROPERTY,

@@ -17,7 +17,7 @@ from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr, evaluate, variables
 from tlbcheck.lang.guarded import names_are_known
 from tlbcheck.lang.model import EVENTS, PROFILES, VERDICTS, Amendment, Event, Ghost, Model, Property, Rule
-from tlbcheck.lang.spelling import hint
+from tlbcheck.lang.spelling import hint, slipped
 from tlbcheck.lang.types import BOOL, Type
 from tlbcheck.lang.where import place_of
 
@@ -425,7 +425,7 @@ class Declared:
                 hint="say with on(..., bad=...), never() or eventually_not() what must not be",
             )
         for clause in q.clauses:
-            if clause not in judged:
+            if clause not in judged and any(slipped(clause, name) for name in judged):
                 self.refuse(
                     f"property {q.name} explains a clause '{clause}' that it never judges", clause, judged, scope
                 )
