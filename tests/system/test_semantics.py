@@ -631,3 +631,15 @@ def test_a_cache_that_no_walk_fills_is_told() -> None:
     empty, full = (unreached(check(model(only_below, cache=c), [NEVER_BAD], engines=("explicit",))) for c in (cache, replace(cache, fill=TRUE)))
     assert empty == ["a fill of the TLB: nothing is ever cached"]
     assert full == []
+
+
+@procedure
+def contradicts_itself() -> None:
+    X.set(False)
+    require(X.get())
+
+
+def test_an_init_that_nothing_meets_is_refused() -> None:
+    """RUN-4: there is no run, and so nothing to prove."""
+    with pytest.raises(InputError, match="has no run"):
+        check(model(init=contradicts_itself), [NEVER_BAD], engines=("explicit",))
