@@ -65,22 +65,27 @@ def narrower(model: Model, shows: Model, c: Contract) -> Iterator[str]:
 # -- calls
 
 
-def _probed(q: p.Procedure) -> p.Procedure:
-    """A step that tells the arguments, and then ``q``."""
-    probe = p.Operation(_CALL, tuple((x.name, x.type) for x in q.parameters), text="calls")
-    place, inside = q.place, tuple(var(x.name, x.type) for x in q.parameters)
+def _probed(procedure: p.Procedure, q: p.Procedure) -> p.Procedure:
+    """A step that tells the arguments of a call that keeps to what ``procedure`` requires, and then ``q``, which takes its place.
 
-    def body() -> list[p.Statement]:
+    Of another call it is the property ``requires`` that judges.
+    """
+    probe = p.Operation(_CALL, tuple((x.name, x.type) for x in procedure.parameters), text="calls")
+    place, inside = q.place, tuple(var(x.name, x.type) for x in procedure.parameters)
+
+    def call(target: p.Procedure, general: str = "") -> list[p.Statement]:
         returned = None if q.result is None else "%result"
         last: list[p.Statement] = [] if returned is None else [p.Return(place=place, value=var(returned, q.result))]
-        return [p.Do(place=place, operation=probe, args=inside), p.Call(place=place, procedure=q, args=inside, target=returned), *last]
+        return [p.Call(place=place, procedure=target, args=inside, target=returned, general=general), *last]
 
-    return p.Procedure(f"{q.name}%probed", q.parameters, place, body, q.result)
+    told = [p.Do(place=place, operation=probe, args=inside)]
+    keeping = p.Procedure(f"{q.name}%kept", procedure.parameters, place, lambda: [*procedure.requires, *told, *call(q)], q.result)
+    return p.Procedure(f"{q.name}%probed", procedure.parameters, place, lambda: call(keeping, "where what is required holds"), q.result)
 
 
 def _relying(model: Model, c: Contract) -> Model:
     """``model`` with a probe at each call of the stand-in."""
-    probed = _probed(c.stand_in)
+    probed = _probed(c.procedure, c.stand_in)
     return replace(model, cache=None, case=None, contracts=tuple(replace(k, stand_in=probed) if k is c else k for k in model.contracts))
 
 
@@ -88,7 +93,7 @@ def _relying(model: Model, c: Contract) -> Model:
 def _shown(shows: Model, procedure: p.Procedure, reads: Reads) -> _Calls:
     """The calls of the procedure itself where the promise is shown: the most general caller's, and any others, which are judged alike."""
     own = shows.resolve(procedure)
-    probed = _probed(own.with_body(list(own.body)))
+    probed = _probed(procedure, own.with_body(list(own.body)))
     return _calls(replace(shows, cache=None, case=None, procedures={**shows.procedures, procedure: probed}), reads)
 
 
