@@ -325,8 +325,16 @@ class _Lowering(Execution):
             run = Path(cpu, "task", None)
             run.store[self.cached_name(cpu)] = TRUE
             self.raise_event(run, "fill", "", {}, ())
+            self.filling += [self.bad_at_a_fill(b, when) for b in run.bads]
             made.append(Fill(cpu, when, run.store, frozenset(variables(when))))
         return tuple(made)
+
+    def bad_at_a_fill(self, b: Bad, when: Expr) -> Bad:
+        """What is bad when an entry comes in, as what is bad wherever a walk may cache one: it may have gone just before, and its marks with it."""
+        marks = [n for n in variables(b.when) if of_entry(n) and n.endswith("]")]
+        if marks:
+            raise InputError(f"{b.property} ({b.clause}): what is bad at a fill asks for marks of the entry", hint="judge them at an operation, or with never()")
+        return replace(b, when=and_(when, b.when))
 
     def unjudged(self, q: Property) -> dict[str, str]:
         """The clauses of ``q`` that attach to no step, each with what no step does."""
@@ -364,6 +372,7 @@ class _Lowering(Execution):
         if not starts:
             raise InputError(f"{model.name} has no run: nothing meets what {model.init.name}() requires", place=model.init.place, hint="let init end in some way")
         initial = tuple(self.make_step(i, r, {}, r.guard) for i, r in enumerate(starts))
+        self.filling: list[Bad] = []
         fills = self.fills()
         missing = {q.name: [n for n in q.needs if n not in self.roles] for q in self.properties}
         model_names = model.names()
@@ -378,6 +387,7 @@ class _Lowering(Execution):
                 not_applicable[q.name] = f"the model has no {', '.join(n for n in lacking if '.' not in n)}"
         judged = [q for q in self.properties if q.name not in not_applicable]
         invariants = [Bad(q.name, clause, e) for q in judged for clause, bad in q.invariants for e in self.everywhere(bad)]
+        invariants += [b for b in self.filling if b.property not in not_applicable]
         liveness = [Bad(q.name, clause, e) for q in judged for clause, pending in q.liveness for e in self.everywhere(pending)]
         steps = [replace(s, bads=tuple(b for b in s.bads if b.property not in not_applicable)) for s in steps]
         entry_variables = self.entry_variables()
