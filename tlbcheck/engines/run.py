@@ -417,6 +417,8 @@ def _by_literal_caches(
     system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelEvidence | None, *, certify: bool
 ) -> ModelEvidence:
     """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
+    if any(e in LITERAL for e in engines):
+        represented(system, how_many_entries(system, limits))  # refuses what replay, with its eager walks, cannot confirm
     results = []
     for engine in engines:
         if engine == REFERENCE:
