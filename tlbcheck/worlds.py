@@ -25,7 +25,7 @@ from tlbcheck.lang.types import IntType, Type
 from tlbcheck.system.lower import lower
 from tlbcheck.system.names import Software
 
-_STATES = 20_000
+_STATES = 200_000
 """Control states of a model that are looked at; a model with more has calls that are not known."""
 _CALL = "%call"
 _LISTED = 3

@@ -78,7 +78,7 @@ def test_more_entries_are_tracked_where_one_is_not_enough(model: Model, q: Prope
 def test_a_result_of_theirs_replays_from_its_file(monkeypatch: pytest.MonkeyPatch, model: Model, q: Property) -> None:
     faulty = model.variant("faulty")
     document = json.loads(json.dumps(run_json(RunResult((model_result(check(faulty, [q])),)))))
-    monkeypatch.setattr(reread, "find_models", lambda *_: [faulty])
+    monkeypatch.setattr(reread, "named", lambda *_: faulty)
     monkeypatch.setattr(reread, "find_properties", lambda *_: [q])
     assert [(name, prop) for name, prop, _ in reread.replay_document(document, Path("result.json"))] == [(faulty.name, q.name)]
     document["results"][0]["violations"][0]["initial"]["variables"]["pte"] = 1
@@ -172,7 +172,9 @@ def chain(links: int) -> Model:
     n = var("entry.n", IntType(0, links))
     n2 = var("entry2.n", IntType(0, links))
     enabled = [and_(eq(n, i), eq(n2, i + 1), meeting.CACHED2) for i in range(links)]
-    kind = CacheKind("chain", (("n", IntType(0, links), tuple(range(links + 1))),), TRUE, or_(*enabled, and_(eq(n, links), meeting.linked.expr)), FALSE, str)
+    level, leaf = enum_type(meeting.Level), list(meeting.Level).index(meeting.Level.leaf)
+    fields = (("n", IntType(0, links), tuple(range(links + 1))), ("level", level, (leaf,)))
+    kind = CacheKind("chain", fields, TRUE, or_(*enabled, and_(eq(n, links), meeting.linked.expr)), FALSE, str)
     return replace(meeting.TABLES, cache=kind)
 
 

@@ -16,8 +16,8 @@ def test_mutated_inputs_are_judged_or_refused_in_one_line(kind: Kind, tmp_path: 
     failures: list[str] = []
     campaign.batch(kind, range(QUICK[kind.name]), counts, failures)
     assert not failures
-    assert counts["past the parser"] > 0
+    assert counts["past the parser"] > 0 or not QUICK[kind.name]
 
 
-QUICK = {"c": 6, "mail": 2, "result": 12, "certificate": 6, "profile": 6, "model": 8}
-"""Inputs of each kind in the suite: those that take longest least."""
+QUICK = {"c": 6, "mail": 0, "result": 12, "certificate": 6, "profile": 6, "model": 8}
+"""Inputs of each kind in the suite; of mails there are 100 in ``tests/patch/test_wild.py``."""

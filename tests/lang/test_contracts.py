@@ -466,12 +466,18 @@ def test_a_promise_that_rests_on_another_is_shown_with_it() -> None:
     assert entries["pager/deep-top", "fresh-use"]["relies"][0]["check"] == f"{command} --processor intel"
 
 
-def test_a_proof_without_enumeration_does_not_say_that_there_is_something_to_prove(project: Path) -> None:
-    """Engine pdr alone cannot tell whether the trigger ever occurs, says so, and shows no promise."""
+def test_a_proof_without_enumeration_is_looked_at_for_something_to_prove(project: Path) -> None:
+    """Engine pdr alone cannot tell whether the trigger ever occurs: a short search does."""
+    alone = explore("pager/opened", ["fresh-use"], engines=("pdr",))
+    assert (alone["fresh-use"].verdict, alone["fresh-use"].looked, alone["fresh-use"].vacuous) == ("proved", True, False)
+
+
+def test_a_proof_whose_trigger_was_not_found_is_undecided_and_shows_no_promise(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlbcheck.engines.run._LOOKED_AT", 1)
     alone = explore("pager/opened", ["fresh-use"], engines=("pdr",))
     assert (alone["fresh-use"].verdict, alone["fresh-use"].looked) == ("proved", False)
     [told] = model_result(alone)
-    assert (told.vacuity.looked, told.reason.endswith("; whether its trigger occurs was not looked at")) == (False, True)
+    assert (told.vacuity.looked, told.reason.endswith("; whether its trigger occurs was not looked at"), told.undecided) == (False, True, True)
     both = verify("pager/opened", ["fresh-use"], engines=("explicit", "pdr"))["fresh-use"]
     assert (both.vacuity.looked, "not looked at" in both.reason) == (True, False)
     literal = verify("pager/opened", ["fresh-use"], engines=("pdr", "full"))["fresh-use"]
@@ -479,8 +485,9 @@ def test_a_proof_without_enumeration_does_not_say_that_there_is_something_to_pro
 
 
 @pytest.mark.parametrize(("states", "looked"), [(1, False), (12, True)])
-def test_a_search_that_was_cut_off_counts_for_what_it_has_seen(states: int, looked: bool) -> None:
+def test_a_search_that_was_cut_off_counts_for_what_it_has_seen(states: int, looked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The invariant is found all the same; one state shows no use of the page, nearly all of them do (limits count control states)."""
+    monkeypatch.setattr("tlbcheck.engines.run._LOOKED_AT", 1)
     found = explore("pager/deep-opened", ["fresh-use"], engines=("explicit", "pdr"), limits=Limits(states=states))["fresh-use"]
     assert (found.verdict, found.engines["explicit"].verdict, found.looked) == ("proved", "unknown", looked)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import z3
 
 from tlbcheck.engines.query import Query, Term, domains
-from tlbcheck.lang.expr import TRUE, Expr, and_, apply, implies, not_, substitute, var, variables
+from tlbcheck.lang.expr import TRUE, Expr, and_, apply, const, eq, implies, not_, substitute, var, variables
 from tlbcheck.lang.types import BOOL, BoolType, EnumType, IntType, WordType
 from tlbcheck.system.slots import first_name, of_entry
 from tlbcheck.system.transition_system import Bad, Fill, Parameter, Step, TransitionSystem, Variable
@@ -44,7 +44,11 @@ class Growth:
     def __init__(self, system: TransitionSystem, query: Query) -> None:
         self.system, self.query = system, query
         cached = set(system.cached.values())
-        self.orders = {v.name: {UP} if v.name in cached else _after_eviction(v) for v in system.entry_variables}
+        # A mark that nothing changes has its initial value in both runs, after an eviction too.
+        self.orders = {
+            v.name: {UP} if v.name in cached else {UP, DOWN} if self.constant(v) else _after_eviction(v)
+            for v in system.entry_variables
+        }
         updates = [u for u in self._updates() if u.order in self.orders[u.variable]]
         anywhere = {(u.variable, u.order, u.mine, u.theirs): replace(u, when=TRUE) for u in updates}
         if not self.query.satisfiable(z3.Or([self.broken(u) for u in anywhere.values()])):
@@ -56,6 +60,16 @@ class Growth:
             # Where z3 finds no single one that is lost, all are taken for lost.
             for u in [u for u in open_ if self.query.satisfiable(self.broken(u))] or open_:
                 self.orders[u.variable].discard(u.order)
+
+    def constant(self, v: Variable) -> bool:
+        """Whether a mark always has its initial value."""
+        if v.name in self.system.entry_marked:
+            return False
+        initial = eq(var(v.name, v.type), const(v.initial, v.type))
+        updates = [(and_(s.guard, domains(s.parameters)), s.entry_updates[v.name], s.parameters) for s in self.system.steps if v.name in s.entry_updates]
+        updates += [(f.when, e, ()) for f in self.system.fills for n, e in self.marks_of_walks(f).items() if n == v.name]
+        changes = [self.query.holds(and_(initial, when, not_(eq(e, const(v.initial, v.type)))), of=of) for when, e, of in updates]
+        return not changes or not self.query.satisfiable(z3.Or(changes))
 
     def _updates(self) -> Iterator[_Update]:
         for order in (UP, DOWN):

@@ -35,7 +35,8 @@ def slipped(name: str, meant: str) -> bool:
     one, other = name[head:], meant[head:]
     single = one[1:] == other[1:] or one[1:] == other or one == other[1:]
     swapped = len(one) == len(other) > 1 and one[0] == other[1] and one[1] == other[0] and one[2:] == other[2:]
-    return (single or swapped) and max(len(name), len(meant)) > 1
+    # Two names of two letters are easily so near to each other.
+    return (single or swapped) and max(len(name), len(meant)) > 2
 
 
 def meant(error: BaseException) -> str:

@@ -126,9 +126,9 @@ class _Subject:
             raise self._edited(r, f"it is {r.found}, which is not what its engines say")
         if r.invariant is not None and r.found is not Verdict.PROVED:
             raise self._edited(r, f"it has an invariant, and is {r.found}")
-        depths = {*([min(r.depths.values())] if r.depths else []), *(a.depth for a in r.engines.values() if a.verdict is Verdict.VIOLATED)}
+        depths = {*([min(r.depths.values())] if r.depths else []), *(a.depth for a in r.engines.values() if a.verdict is Verdict.VIOLATED and a.depth is not None)}
         if len(depths) > 1:
-            raise self._edited(r, f"its shortest run has {' or '.join(map(str, sorted(depths, key=str)))} steps")
+            raise self._edited(r, f"its shortest run has {' or '.join(map(str, sorted(depths)))} steps")
         for v in r.violations:
             if r.depths.get(v.clause, v.depth) > v.depth:
                 raise self._edited(r, f"its shortest run has {r.depths[v.clause]} steps, and one of {v.depth} is told")
