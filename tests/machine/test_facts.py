@@ -63,7 +63,7 @@ def interpret(model: Model, chosen: Sequence[Property], case: Mapping[str, int] 
     run = Run(model, chosen, case or {})
     run.start((), {0: run.universe})
     broken = {(name, clause) for name, clause, _ in run.broken}
-    while run.active[0, "task"] is not None and not run.memory["halted"]:
+    while run.active[0, "task"] is not None and not run.halted:
         run.step(0, "task", "", ())
         broken |= {(name, clause) for name, clause, _ in run.broken}
     return run, broken
