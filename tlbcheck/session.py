@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbcheck.collecting import paused
-from tlbcheck.engines.child import end_with_parent
 from tlbcheck.errors import InputError, InternalError, OutputError, shown_file, unforeseen
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import ENGINES, Limits, known_depth, known_engines, known_processor
@@ -137,6 +136,8 @@ def _each(models: Sequence[Model], job: Job, workers: int) -> Iterator[ModelResu
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
+    from tlbcheck.engines.child import end_with_parent
+
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"), initializer=end_with_parent)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from tlbcheck.engines.explicit import Tracked
 from tlbcheck.lang import program as p
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import Expr, evaluate, var, variables
@@ -99,6 +98,8 @@ def _shown(shows: Model, procedure: p.Procedure, reads: Reads) -> _Calls:
 
 def _calls(model: Model, reads: Reads) -> _Calls:
     """The calls that the probes of ``model`` tell."""
+    from tlbcheck.engines.explicit import Tracked
+
     search = Tracked(lower(model, []), limit=_STATES)
     complete = search.run().complete
     cases = {f"case.{c.name}": c.domain for c in model.cases}
