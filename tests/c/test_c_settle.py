@@ -33,7 +33,7 @@ void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
 
 def read(text: str, **more: object) -> None:
     """Raises what reading the switch of ``text`` raises."""
-    fit(source_of(text, "switch.c"), Reading(**more))  # type: ignore[arg-type]
+    fit(source_of(text, "switch.c"), Reading(**more))  # type: ignore[arg-type]  # each test names the fields that it needs
 
 
 DECIDES = {

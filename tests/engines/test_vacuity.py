@@ -100,7 +100,7 @@ def counts() -> None:
 
 
 def model(task: object, **more: object) -> Model:
-    return Model(name="test/vacuity", title="a test", init=start, task=task, depth=4, **more)  # type: ignore[arg-type]
+    return Model(name="test/vacuity", title="a test", init=start, task=task, depth=4, **more)  # type: ignore[arg-type]  # each test names the fields that it needs
 
 
 def prop(*rules: tuple[str, Event, Expr], trigger: Event | None = None) -> Property:
