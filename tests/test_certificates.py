@@ -238,7 +238,7 @@ def test_a_certificate_of_another_model_or_variant_is_refused(other: str, tmp_pa
 def test_without_a_model_only_the_file_is_judged_and_that_is_said(tmp_path: Path) -> None:
     path = written(tmp_path, text())
     result = run("certify", str(path))
-    assert result.exit_code == 0
+    assert result.exit_code == 3
     assert "was not checked" in result.output
     trivial = replaced(r"\(define-fun bad-state \(\) Bool\n.*?\n\(define-fun bad-step", "(define-fun bad-state () Bool\nfalse)\n(define-fun bad-step")(EDITS["a trivial property"][0](text()))
     for content in (EDITS["no start"][0](text()), EDITS["no step"][0](text()), trivial):

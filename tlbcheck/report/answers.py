@@ -128,7 +128,9 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
     faults = account["judged"]["kind"] == "fault"
     yield Answer("What was required", f"no fault by {account['required']}" if faults else account["required"])
     step = account["step"]
-    yield Answer("The fault" if faults else "What broke it", doing(v, step) if step else "the start", step)
+    said = v["assertion"] or v["call"]
+    broken = f"{said['text']} ({said['file']}:{said['line']})" if said else doing(v, step) if step else "the start"
+    yield Answer("The fault" if faults else "What broke it", broken, step)
     values = [f"{x['name']} = {yes_no(x['shown'])}{_since(x['since'])}" for x in account["values"]]
     if values:
         yield Answer("What decided", ", ".join(values))
