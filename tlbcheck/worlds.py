@@ -200,7 +200,7 @@ def _copies(s: p.Read, cpus: int) -> list[str]:
     """The variables that an access may mean."""
     v = s.variable
     if v.index is not None:
-        return [f"{v.name}[{v.index.show(i)}]" for i in v.index.values()]
+        return v.elements()
     return [v.name] if s.at is None else [f"cpu{c}.{v.name}" for c in range(cpus)]
 
 

@@ -8,6 +8,7 @@ occurs, and in how many the answer changes where it is left out.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -17,37 +18,46 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comparison import ENGINES, MANY_STATES, REFUSED, STATES, Outcome, compare, reference, without_children
+from generator import TAGS, generate, tags
+from loading import forget, load
+from shrinking import edited, shrink
+
+from tlbcheck.errors import TlbcheckError
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
 
-from comparison import ENGINES, REFUSED, Outcome, compare, reference  # noqa: E402 (found by the path above)
-from generator import TAGS, generate, tags  # noqa: E402
-from loading import forget, load  # noqa: E402
-from shrinking import edited, shrink  # noqa: E402
-
-from tlbcheck.errors import TlbcheckError  # noqa: E402
-
-ALWAYS = ("explicit", "memory")
+ALWAYS = ("full in Python", "memory")
 SOMETIMES = (
-    *("full and sets", "explicit, sliced", "full and sets", "bmc", "full and sets"),
-    *("pdr", "full and sets", "default", "full and sets", "certificates"),
+    *("explicit", "full and sets", "explicit", "explicit, sliced", "bmc"),
+    *("explicit", "full and sets", "explicit", "explicit, sliced", "pdr"),
+    *("explicit", "full and sets", "explicit", "explicit, sliced", "bmc"),
+    *("explicit", "full and sets", "default", "full and sets", "certificates"),
 )
-"""Each asked of one model in so many: they start processes and solvers, or search several times."""
+"""Each asked of one model in so many: they use solvers, search several times, or replay."""
+RARELY = 3
+"""One model in so many is asked of one of them, too."""
 
 
 def asked(seed: int) -> tuple[str, ...]:
     """The engines that are asked of a seed's model."""
-    return (*ALWAYS, SOMETIMES[seed % len(SOMETIMES)])
+    turn, left = divmod(seed, RARELY)
+    return ALWAYS if left else (*ALWAYS, SOMETIMES[turn % len(SOMETIMES)])
 
 
-def judge(text: str, engines: tuple[str, ...]) -> tuple[Outcome | None, list[str], str]:
+def states(seed: int) -> int:
+    """How many states a seed's model may have."""
+    return MANY_STATES if seed % 20 == 0 else STATES
+
+
+def judge(text: str, engines: tuple[str, ...], many: int = MANY_STATES) -> tuple[Outcome | None, list[str], str]:
     """What a text shows: the comparison, the differences in words, and of which kind the first is."""
     try:
         model, properties = load(text)
     except TlbcheckError as error:
         return None, [], f"not loaded: {error}"
     try:
-        outcome = compare(model, properties, engines)
+        outcome = compare(model, properties, engines, many)
     except Exception as error:  # whatever it is, a model must not cause it
         last = traceback.extract_tb(error.__traceback__)[-1]
         return (
@@ -55,8 +65,12 @@ def judge(text: str, engines: tuple[str, ...]) -> tuple[Outcome | None, list[str
             [f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"],
             f"{type(error).__name__} {Path(last.filename).name}:{last.name}",
         )
-    words = [str(d) for d in outcome.differences]
-    return outcome, words, f"{outcome.differences[0].engine} {outcome.differences[0].what.split()[0]}" if words else ""
+    if not outcome.differences:
+        return outcome, [], ""
+    first = outcome.differences[0]
+    refusal = next((x for x in (first.ours, first.theirs) if x.startswith("refuses (")), "")
+    kind = f"{first.engine} {first.what.split()[0]} {' '.join(refusal.split()[-4:])}"
+    return outcome, [str(d) for d in outcome.differences], kind
 
 
 def same_kind(kind: str, engines: tuple[str, ...], text: str) -> bool:
@@ -68,20 +82,24 @@ def same_kind(kind: str, engines: tuple[str, ...], text: str) -> bool:
 
 def session(minutes: float, progress: Path, first: int, last: int | None, without: set[str]) -> int:
     """Compare models until the time is over, those ``without`` some constructs; returns the exit status. Of each kind of disagreement the first is shrunk."""
-    known: dict[str, Any] = {"next": first, "models": 0, "disagreements": {}, "kinds": []} | (
+    known: dict[str, Any] = {"next": first, "models": 0, "compared": 0, "disagreements": {}, "kinds": []} | (
         json.loads(progress.read_text()) if progress.exists() else {}
     )
     engines, verdicts, skipped, occurs = (
         Counter[str](known.get(n, {})) for n in ("engines", "verdicts", "skipped", "tags")
     )
     until, new = time.monotonic() + 60 * minutes, 0
+    without_children()
+    # Nothing but the last models is ever garbage, so looking through everything again and again is in vain.
+    gc.freeze()
+    gc.disable()
     while time.monotonic() < until and (last is None or known["next"] < last):
         seed = known["next"]
         text = generate(seed)
         if tags(text) & without:
             known["next"] += 1
             continue
-        outcome, words, kind = judge(text, asked(seed))
+        outcome, words, kind = judge(text, asked(seed), states(seed))
         known["next"], known["models"] = seed + 1, known["models"] + 1
         if words:
             new += 1
@@ -89,22 +107,24 @@ def session(minutes: float, progress: Path, first: int, last: int | None, withou
             print(f"{seed}: {words[0][:400]}", flush=True)
             if kind not in known["kinds"]:
                 known["kinds"].append(kind)
-                small = shrink(text, partial(same_kind, kind, asked(seed)), seconds=30)
+                small = shrink(text, partial(same_kind, kind, asked(seed)), seconds=10)
                 (progress.parent / f"{seed}.py").write_text(f'"""Seed {seed}: {words[0]}"""\n\n{small}')
         if outcome is None:
             skipped[kind.split(":")[0] if kind.startswith("not loaded") else "disagreement"] += 1
         elif outcome.skipped:
             skipped[outcome.skipped] += 1
         else:
+            known["compared"] = known["compared"] + 1
             engines.update(outcome.answers)
             occurs.update(tags(text))
             verdicts.update(v if v != REFUSED and n != REFUSED else REFUSED for n, (v, _) in outcome.ours.items())
         if known["models"] % 20 == 0:
             forget()
+            gc.collect()
             save(progress, known, engines, verdicts, skipped, occurs)
     save(progress, known, engines, verdicts, skipped, occurs)
     print(
-        f"{known['models']} models up to seed {known['next'] - 1}; the interpreter's verdicts: {dict(verdicts)};",
+        f"{known['models']} models up to seed {known['next'] - 1}, {known['compared']} compared; the interpreter's verdicts: {dict(verdicts)};",
         f"not compared: {dict(skipped)}",
     )
     print("verdicts compared, by engine:", ", ".join(f"{name} {engines[name]}" for name in ENGINES))

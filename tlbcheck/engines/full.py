@@ -17,7 +17,8 @@ from tlbcheck.engines.compile import Compiled, Masks, State, content_bit
 from tlbcheck.engines.memory import Budget
 from tlbcheck.engines.trace import EngineResult, Trace, TraceStep, Violation, check_failed, most_values, values_of
 from tlbcheck.engines.trace import State as TraceState
-from tlbcheck.lang.expr import Expr, const, or_, substitute, var, variables
+from tlbcheck.lang.expr import Expr, const, ite, or_, substitute, var, variables
+from tlbcheck.lang.types import BOOL
 from tlbcheck.system.slots import first_name, mentions, of_entry
 from tlbcheck.system.transition_system import Bad, Step, TransitionSystem
 
@@ -90,6 +91,9 @@ class _Full:
     def _cpu(self, index: int) -> _Cpu:
         """The moves of one CPU's cache; its fills alone, compiled apart from the other CPUs'."""
         fill, c, steps = self.system.fills[index], self.compiled, tuple[Step, ...]()
+        # An entry that is there does not come in; compiled fills go on until they change nothing.
+        held = var(self.system.cached[fill.cpu], BOOL)
+        fill = replace(fill, updates={n: e if n == held.value else ite(held, var(n, e.type), e) for n, e in fill.updates.items()})
         alone = Compiled(replace(self.system, fills=(fill,), steps=steps, initial=steps), content=True)
         prefix = f"cpu{fill.cpu}."
         own = tuple((i, v.initial) for i, v in enumerate(self.system.entry_variables) if v.name.startswith(prefix))

@@ -95,7 +95,7 @@ class Declared:
     def _names_of(self, v: p.StateVar) -> list[str]:
         """What rules may call a variable: by itself, or an element of an array."""
         if v.index is not None:
-            return [f"{v.name}[{v.index.show(i)}]" for i in v.index.values()]
+            return v.elements()
         return [v.name, *(f"cpu{c}.{v.name}" for c in range(self.model.cpus) if v.per_cpu)]
 
     def refuse(

@@ -492,8 +492,8 @@ class Model:
         )
 
     def names(self) -> set[str]:
-        """The names of variables that a property may speak of: those of the model, and what its operations read."""
-        found = {v.name for v in self.state_variables()}
+        """The names of variables that a property may speak of: those of the model, and what its operations read. Of an array each element has one."""
+        found = {name for v in self.state_variables() for name in (v.name, *v.elements())}
         for procedure in self.reachable():
             for s in walk(procedure.body):
                 if isinstance(s, Do):

@@ -62,6 +62,10 @@ class StateVar:
         """The variable (of the acting CPU, if there is one for each) in a rule."""
         return var(self.name, self.type)
 
+    def elements(self) -> list[str]:
+        """What rules call the elements of an array; none of another variable."""
+        return [] if self.index is None else [f"{self.name}[{self.index.show(i)}]" for i in self.index.values()]
+
     def get(self) -> Any:
         _not_run(f"{self.name}.get()")
 

@@ -171,6 +171,7 @@ class Run:
         self.monitors = [q for q in properties if roles.issuperset(q.needs)]
         self.ghosts = {g.name: g for m in self.monitors for g in m.ghosts}
         cache = model.cache
+        self.judges_walks = any(rule.bad and rule.event.kind == "fill" for m in self.monitors for rule in m.rules)
         self.fields = {name: i for i, (name, _, _) in enumerate(cache.fields)} if cache else {}
         self.memory: dict[str, int] = {f"case.{c.name}": case[f"case.{c.name}"] for c in model.cases}
         self.halted = False
@@ -558,10 +559,20 @@ class Run:
                     self._event("fill", "", {}, cpu, "task", {}, entry=entry)
                 if not self._mentions(cache.fill, "entry2"):
                     break
+            if self.judges_walks:
+                self._judge_walks(cpu)
             for monitor in self.monitors:
                 for clause, bad in monitor.invariants:
                     for level, copy in self.copies(bad):
                         self._judge(monitor.name, clause, bad, cpu, level, copy, None)
+
+    def _judge_walks(self, cpu: int) -> None:
+        """Any entry may go, and its marks on the CPU with it, and come back while all others are cached (CACHE-4, CACHE-7, GHOST-2)."""
+        marks = self.marks
+        for entry in self._walks(cpu):
+            self.marks = {key: marked - {entry} if key[1] == cpu else set(marked) for key, marked in marks.items()}
+            self._event("fill", "", {}, cpu, "task", {}, entry=entry)
+        self.marks = marks
 
     def copies(self, e: Expr) -> Iterator[Copy]:
         """For each copy that a CPU has of the ghosts in ``e``: the level, and what tells it apart besides."""
@@ -631,8 +642,10 @@ class Run:
     def _judge(self, name: str, clause: str, bad: Expr, cpu: int, level: str, args: Values, entry: Entry | None) -> None:
         if entry is None and self._about_entries(bad):
             self.broken += [(name, clause, e) for e in self._holding((bad,), cpu, level, args)]
-        elif value_of(bad, Scope(self, cpu, level, entry, args)):
-            self.broken.append((name, clause, entry))
+        else:
+            seconds: Sequence[Entry | None] = self.universe if self._mentions(bad, "entry2") else (None,)
+            if any(value_of(bad, Scope(self, cpu, level, entry, args, entry2=o)) for o in seconds):
+                self.broken.append((name, clause, entry))
 
     def _about_entries(self, e: Expr) -> bool:
         return self._mentions(e, "entry") or self._mentions(e, "entry2")

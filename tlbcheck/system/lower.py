@@ -13,13 +13,13 @@ from dataclasses import replace
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.declared import asked_names, check_declared
-from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, not_, substitute, var, variables
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, conjuncts, const, eq, ite, not_, or_, substitute, var, variables
 from tlbcheck.lang.model import Interrupt, Model, Property
 from tlbcheck.lang.types import BOOL, IntType, Type
 from tlbcheck.system.confirm import confirm
 from tlbcheck.system.control import Activation, Draft, Frame, Path, Position, Shared
 from tlbcheck.system.execution import CHOICE, HALTED, Execution
-from tlbcheck.system.slots import of_entry
+from tlbcheck.system.slots import in_slot, mentions, of_entry
 from tlbcheck.system.start import Start
 from tlbcheck.system.transition_system import Bad, Fill, Parameter, ReturnTo, Step, TransitionSystem, Variable
 
@@ -325,16 +325,25 @@ class _Lowering(Execution):
             run = Path(cpu, "task", None)
             run.store[self.cached_name(cpu)] = TRUE
             self.raise_event(run, "fill", "", {}, ())
-            self.filling += [self.bad_at_a_fill(b, when) for b in run.bads]
+            if others := [n for n in run.store if not of_entry(n)]:
+                raise InputError(f"what an entry that comes in changes is no mark of that entry ({others[0]})", hint="give the ghost per_entry=True")
+            self.filling += [self.bad_at_a_fill(b, when, cpu) for b in run.bads]
             made.append(Fill(cpu, when, run.store, frozenset(variables(when))))
         return tuple(made)
 
-    def bad_at_a_fill(self, b: Bad, when: Expr) -> Bad:
-        """What is bad when an entry comes in, as what is bad wherever a walk may cache one: it may have gone just before, and its marks with it."""
-        marks = [n for n in variables(b.when) if of_entry(n) and n.endswith("]")]
-        if marks:
-            raise InputError(f"{b.property} ({b.clause}): what is bad at a fill asks for marks of the entry", hint="judge them at an operation, or with never()")
-        return replace(b, when=and_(when, b.when))
+    def bad_at_a_fill(self, b: Bad, when: Expr, cpu: int) -> Bad:
+        """What is bad when an entry comes in (CACHE-7), as what is bad wherever a walk may cache one.
+
+        An entry that is cached may have gone just before, and its marks on that CPU with it (GHOST-2).
+        """
+        cached = self.cached_name(cpu)
+        bad = b.when
+        if mentions(bad, 2):  # the second entry may be the one that came (EVENT-4)
+            bad = or_(bad, substitute(in_slot(bad, 1, 1), {cached: TRUE}))
+        marks = {v.name: const(v.initial, v.type) for v in self.entry_variables() if v.name.startswith(f"cpu{cpu}.") and v.name != cached}
+        if not marks.keys().isdisjoint(variables(bad)):
+            bad = ite(var(cached, BOOL), substitute(bad, marks), bad)
+        return replace(b, when=and_(when, bad))
 
     def unjudged(self, q: Property) -> dict[str, str]:
         """The clauses of ``q`` that attach to no step, each with what no step does."""
@@ -404,7 +413,8 @@ class _Lowering(Execution):
         for e in entry_marked.values():
             variables(e, reads)
         for f in fills:
-            variables(f.when, reads)
+            for e in (f.when, *f.updates.values()):
+                variables(e, reads)
         for b in (*invariants, *liveness):
             variables(b.when, reads)
         for b in liveness:

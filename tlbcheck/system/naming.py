@@ -69,8 +69,7 @@ class Naming:
     def elements(self, v: p.StateVar) -> list[str]:
         if v.per_cpu:
             return [self.variable(v, c) for c in range(self.model.cpus)]
-        assert v.index is not None
-        names = [f"{v.name}[{v.index.show(i)}]" for i in v.index.values()]
+        names = v.elements()
         for n in names:
             self.types.setdefault(n, v.type)
         return names

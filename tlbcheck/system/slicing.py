@@ -31,7 +31,7 @@ def needed(system: TransitionSystem) -> set[str]:
         want(e)
     for e in system.entry_marked.values():
         want(e)
-    wanted.update(system.cached.values())
+    wanted.update(system.entry_initial)  # whether each tracked entry is cached
     while True:
         before = len(wanted)
         for s in (*system.initial, *system.steps):
