@@ -100,7 +100,8 @@ def by_text(output: str, run: RunResult) -> None:
         lines = section.splitlines()
         for r in m:
             note = f"   UNEXPECTED: {r.surprise}" if run.expect and r.surprise else ""
-            assert f"  {r.name:<18} {r.words:<14} {r.reason}{note}" in lines
+            at = lines.index(f"  {r.name:<18} {r.words:<14} {r.reason}{note}") + 1
+            assert [line.strip() for line in lines[at : at + len(r.beside)]] == list(r.beside)
             if not run.expect:
                 assert all(
                     any(line.startswith("  assumes") and line.endswith(f": {a}") for line in lines)
@@ -123,7 +124,8 @@ def by_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
             lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
             for r in m:
                 note = f" UNEXPECTED: {r.surprise}" if run.expect and r.surprise else ""
-                assert " ".join(f"{r.name} {r.words} {r.reason}{note}".split()) in lines
+                at = lines.index(" ".join(f"{r.name} {r.words} {r.reason}{note}".split())) + 1
+                assert lines[at : at + len(r.beside)] == list(r.beside)
 
 
 def by_junit(file: Path, run: RunResult) -> None:
@@ -141,6 +143,7 @@ def by_junit(file: Path, run: RunResult) -> None:
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
         assert ("verdict", r.verdict) in properties
         assert [v for n, v in properties if n == "relies"] == [x.assumption for x in r.relies]
+        assert [v for n, v in properties if n == "note"] == list(r.beside)
         tags = {tag for tag in ("failure", "error", "skipped") if case.find(tag) is not None}
         match r.status(run.expect):
             case Status.UNDECIDED:
@@ -158,7 +161,10 @@ def by_sarif(file: Path, run: RunResult) -> None:
     assert results == [
         (r.model, r.name, v.clause) for r in run.results if r.status(run.expect) is not Status.HOLDS for v in r.told
     ]
-    notes = [x["message"]["text"] for x in log["invocations"][0]["toolExecutionNotifications"]]
+    told = log["invocations"][0]["toolExecutionNotifications"]
+    beside = [x["message"]["text"] for x in told if x["level"] == "note"]
+    assert beside == [f"{r.model}: {r.name}: {n}" for r in run.results for n in r.beside]
+    notes = [x["message"]["text"] for x in told if x["level"] != "note"]
     undecided = [
         f"{r.model}: {r.name} is undecided ({r.verdict}): {r.reason}"
         for r in run.results
@@ -177,11 +183,13 @@ def by_sarif(file: Path, run: RunResult) -> None:
 def by_markdown(file: Path, run: RunResult) -> None:
     rows: list[tuple[str, ...]] = []
     row: list[str] = []
+    items: list[str] = []
     for token in MarkdownIt("gfm-like", {"linkify": False}).parse(file.read_text()):
         if token.type == "tr_open":
             row = []
         if token.type == "inline":
             row.append("".join(child.content for child in token.children or ()))
+            items.append(row[-1])
         if token.type == "tr_close":
             rows.append(tuple(row))
 
@@ -191,6 +199,7 @@ def by_markdown(file: Path, run: RunResult) -> None:
         return f"VIOLATED, {r.surprise}" if r.surprise else "violated, as declared"
 
     assert rows[1:] == [(r.model, r.name, shown(r), r.reason) for r in run.results]
+    assert {f"{r.model}: {r.name}: {n}" for r in run.results for n in r.beside} <= set(items)
 
 
 def by_page(file: Path, run: RunResult) -> None:
@@ -209,6 +218,7 @@ def by_page(file: Path, run: RunResult) -> None:
         words, text = told[r.model, r.name]
         assert words == r.words
         assert " ".join(r.reason.split())[1:] in text
+        assert all(" ".join(n.split())[1:] in text for n in r.beside)
         assert ("Unexpected: " in text) is bool(r.surprise and (run.expect or r.expectation.verdict is not None))
 
 
@@ -226,6 +236,10 @@ def by_pytest(pytester: pytest.Pytester, run: RunResult, names: Sequence[str]) -
     assert set(reports) >= {f"{r.model}-{r.name}" for r in run.results}
     for r in run.results:
         report = reports[f"{r.model}-{r.name}"]
+        beside = [line for _, text in report.sections for line in text.splitlines()]
+        assert [x for x in beside if x.startswith(f"{r.model}: {r.name}: ")] == [
+            f"{r.model}: {r.name}: {n}" for n in r.beside
+        ]
         assert report.passed is (
             r.verdict is Verdict.PROVED and not r.undecided and all(x.standing is Standing.SHOWN for x in r.relies)
         ), report.longrepr
@@ -297,6 +311,7 @@ def test_all_ways_say_the_same(
     assert {words for words, _, _ in kinds(run)} == {"VIOLATED", "proved", "proved (vacuous)", "not applicable"}
     assert {r.standing for x in run.results for r in x.relies} == {Standing.SHOWN}
     assert [m.name for m in run.models if m.failure is not None] == ["tiny/failing"]
+    assert any(r.beside for r in run.results)
     by_pytest(pytester, run, [n for n in SAMPLE if n != "tiny/failing"])
 
 

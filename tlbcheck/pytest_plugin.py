@@ -238,9 +238,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     A marker that made no tests of its own, since it came with a parameter, by a hook or on a ``unittest.TestCase``, is
     judged in the test that has it; one that comes while the test runs, after that.
     """
-    judged = _judge_all(item, ())
-    outcome = yield
-    _judge_all(item, judged)
+    try:
+        judged = _judge_all(item, ())
+        outcome = yield
+        _judge_all(item, judged)
+    finally:
+        if SESSION.beside:
+            item.add_report_section("call", _NAME, "\n".join(dict.fromkeys(SESSION.beside)))
+        SESSION.beside.clear()
     return outcome
 
 
@@ -285,6 +290,17 @@ def _not_as_declared(result: PropertyResult) -> str:
     if declared == "proved":
         return why_not_held(result)
     return "" if declared is result.verdict else f"{name} is {result.verdict}, but declared {declared}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What stands beside the verdicts of this session, each sentence once, whether tests passed or failed."""
+    section = f"Captured {_NAME} call"
+    reports = [r for some in terminalreporter.stats.values() for r in some if isinstance(r, pytest.TestReport)]
+    notes = sorted({line for r in reports for name, text in r.sections if name == section for line in text.splitlines()})
+    if notes:
+        terminalreporter.section("tlbcheck: beside the verdicts")
+        for note in notes:
+            terminalreporter.line(note)
 
 
 # -- what a failure shows

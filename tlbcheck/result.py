@@ -253,8 +253,11 @@ class PropertyResult:
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """What stands beside the verdict: clauses that judge nothing and are not declared to, and what a proof may hide."""
-        return (*(x.text for x in self.vacuity.unjudged if not x.declared), *self.notes)
+        """What stands beside the verdict, in sentences: who alone breaks it, clauses that judge nothing and are not
+        declared to, and what a proof may hide.
+        """
+        alone = ("only with the most general caller; with the callers in the tree it is harmless",) if self.only_open else ()
+        return (*alone, *(x.text for x in self.vacuity.unjudged if not x.declared), *self.notes)
 
     @property
     def verdict(self) -> Verdict:

@@ -47,7 +47,8 @@ class Session:
     """What was explored so far in this process, by which engines: ``results`` of each model and property by itself,
     and ``settled``.
 
-    ``drawn``: with the graphs of pages.
+    ``drawn``: with the graphs of pages. ``beside``: what stands beside the verdicts that were asserted and not yet
+    told (``pytest_plugin``).
     """
 
     engines: tuple[str, ...] = DEFAULT_ENGINES
@@ -55,6 +56,7 @@ class Session:
     models: dict[str, Model] = field(default_factory=dict)
     results: dict[tuple[Model, Property], ModelResult] = field(default_factory=dict)
     settled: dict[tuple[Model, Property], ModelResult] = field(default_factory=dict)
+    beside: list[str] = field(default_factory=list)
 
     def start(self, engines: Sequence[str] = DEFAULT_ENGINES, *, drawn: bool = False) -> None:
         """Forget everything, and use ``engines`` from here on. Raises ``InputError`` for one that does not exist."""
@@ -62,6 +64,7 @@ class Session:
         self.models.clear()
         self.results.clear()
         self.settled.clear()
+        self.beside.clear()
 
 
 SESSION = Session()
@@ -102,7 +105,9 @@ def examine_model(model: Model | str, property: Property | str) -> ModelResult:
     wanted, asked = find_model(model), find_property(property)
     if (wanted, asked) not in SESSION.settled:
         SESSION.settled[wanted, asked] = _settled(wanted, asked)
-    return SESSION.settled[wanted, asked]
+    found = SESSION.settled[wanted, asked]
+    SESSION.beside += [f"{wanted.name}: {asked.name}: {note}" for note in found[asked.name].beside]
+    return found
 
 
 def _settled(model: Model, asked: Property) -> ModelResult:

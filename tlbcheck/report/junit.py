@@ -81,6 +81,8 @@ def _case(r: PropertyResult, expect: bool) -> tree.Element:
         tree.SubElement(properties, "property", name=n, value=xml_text(str(value)))
     for x in r.relies:
         tree.SubElement(properties, "property", name="relies", value=xml_text(x.assumption))
+    for note in r.beside:
+        tree.SubElement(properties, "property", name="note", value=xml_text(note))
     story = "\n\n".join(render(r.model, r.name, v.told) for v in r.told)
     match r.status(expect):
         case Status.UNDECIDED:

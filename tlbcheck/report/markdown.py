@@ -38,6 +38,8 @@ def _verify(document: Mapping[str, Any]) -> list[str]:
                 [[code(r.model), code(r.name), _verdict(r, run.expect), markdown(r.reason)] for r in run.results],
             )
         )
+    if notes := [f"- {code(r.model)}: {code(r.name)}: {markdown(n)}" for r in run.results for n in r.beside]:
+        parts.append("\n".join(notes))
     parts += [
         f"**Error** in {code(m.name)}: {markdown(m.failure.message)}" for m in run.models if m.failure is not None
     ]

@@ -26,8 +26,6 @@ def print_model(model: ModelResult, expect: bool, every_case: bool, full: bool, 
     for r in model:
         note = f"   UNEXPECTED: {r.surprise}" if expect and r.surprise else ""
         click.echo(f"  {r.name:<18} {r.words:<14} {visible(r.reason)}{note}")
-        if r.only_open:
-            click.echo(f"  {'':<18} only with the most general caller; with the callers in the tree it is harmless")
         for note in r.beside:
             click.echo(f"  {'':<18} {visible(note)}")
     if expect and (rest := unsettled(model.results)):

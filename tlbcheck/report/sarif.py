@@ -1,7 +1,7 @@
 """SARIF 2.1.0, for code scanning: one result for each violation, one threadFlow for each CPU.
 
 Undecided properties are notifications of the tool, since they are no findings in the code; so is what has no run, such
-as a property that holds where a model declares it violated.
+as a property that holds where a model declares it violated, and what stands beside a verdict.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def _notifications(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             # There is no run that could be a finding in the code.
             text = f"{said} {r.verdict}{f', {r.surprise}' if run.expect and r.surprise else ''}: {r.reason}"
             yield {"level": "error", "message": {"text": text}, **about}
+        for note in r.beside:
+            yield {"level": "note", "message": {"text": f"{r.model}: {r.name}: {note}"}, **about}
 
 
 def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -46,14 +46,16 @@ def show(model: ModelResult, *, expect: bool, stories: bool, full: bool) -> None
     console.print(Text.assemble((visible(model.name), "bold"), f": {visible(model.title)}"))
     widest = max((len(r.name) for r in model), default=0)
     for r in model:
-        console.print(_verdict(r, expect, widest, console.width, full))
+        for line in _verdict(r, expect, widest, console.width, full):
+            console.print(line)
     rest = "" if full and not expect else unsettled(model.results)  # else it is among the assumptions
     if rest:
         console.print(Text(f"  {visible(rest)}", style="yellow"))
     runs = [(r, v.told) for r in model for v in r.told]
     if stories and not expect:
         more = visible(_more(model.results, len(runs), full))
-        said = sum(_height(len(x), console.width) for x in (f"{model.name}: {model.title}", more, *([rest] if rest else []))) + len(model.results)
+        said = sum(_height(len(x), console.width) for x in (f"{model.name}: {model.title}", more, *([rest] if rest else [])))
+        said += sum(1 + len(r.beside) for r in model)
         room = max(_LEAST, console.height - said - _BETWEEN)
         for r, v in runs if full else runs[:1]:
             console.print()
@@ -71,7 +73,8 @@ def _height(characters: int, width: int) -> int:
     return max(1, math.ceil(characters / width))
 
 
-def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: bool) -> Text:
+def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: bool) -> Iterator[Text]:
+    """The verdict on one property, and below it what stands beside it, a line each."""
     from rich.text import Text
 
     line = Text.assemble(f"  {r.name:<{widest}} ", (f"{r.words:<14} ", _STYLES[r.verdict]), visible(r.reason))
@@ -79,7 +82,9 @@ def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: boo
         line.append(f"   UNEXPECTED: {r.surprise}", style="bold red")
     elif not full:
         line.truncate(width, overflow="ellipsis")
-    return line
+    yield line
+    for note in r.beside:
+        yield Text(f"  {'':<{widest}} {visible(note)}", style="yellow")
 
 
 def _more(results: Sequence[PropertyResult], runs: int, full: bool) -> str:
