@@ -1,35 +1,65 @@
 """Changes that a reviewer would try where a model names no repair: made of the model's own statements, along the run that goes wrong.
 
 What a branch skipped is done on every path; an invalidation that the model performs elsewhere is inserted; a statement moves later; the
-branch that was taken is left out. Each is only a proposal: ``tlbcheck.blame`` applies it and searches the changed model.
+branch that was taken is left out; a condition has one part less. What is likeliest to matter comes first: where an entry is wrong, more invalidations and later
+acknowledgements; elsewhere, what has to do with the steps that decided. Each is only a proposal: ``tlbcheck.blame`` applies it and searches
+the changed model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
 from tlbcheck.changes import Change, line_of, source
 from tlbcheck.engines.trace import Trace
 from tlbcheck.errors import Place
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import Expr, show, variables
+from tlbcheck.lang.expr import Expr, and_, not_, or_, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.mutate import Edit
 
 Proposal = tuple[p.Procedure, Change]
 
 
-def attempts(model: Model, trace: Trace, change: int, *, kept: bool) -> Iterator[Proposal]:
-    """Changes to the procedures that ``trace`` runs through, the likeliest kind first.
+def attempts(model: Model, trace: Trace, change: int | None, *, kept: bool = False, decided: Set[int] = frozenset()) -> Iterator[Proposal]:
+    """Changes to the procedures that ``trace`` runs through, the likeliest first.
 
-    From step ``change`` on the entry has to go; if it is ``kept``, it changes page tables, and is not up for a change itself.
+    From step ``change`` on an entry has to go (None: it is about no entry); if it is ``kept``, it changes page tables, and is not
+    up for a change itself. ``decided`` are the steps which the outcome comes down to.
     """
-    run = _Executed(model, trace, change, kept=kept)
-    yield from run.unguarded()
-    yield from run.inserted()
-    yield from run.moved()
-    yield from run.left_out()
+    run = _Executed(model, trace, change or 0, kept=kept)
+    decisive = {place for i in decided if i for place in trace.steps[i - 1].step.places}
+
+    def rank(proposal: Proposal) -> int:
+        _, c = proposal
+        touched = any(s.place in decisive for e in c.edits for s in p.walk([e.statement]))
+        if change is None:
+            return 0 if touched else 1
+        more = [s for e in c.edits for s in (e.new if c.kind == "skipped" else [e.statement] if e.where == "after" else [])]
+        if c.kind in ("skipped", "misplaced") and _invalidates(model, more):
+            return 0
+        return 1 if c.kind == "missing" else 2 if touched else 3
+
+    kinds = [run.unguarded(), run.inserted(), run.decided(), run.moved(), run.left_out()]
+    if change is None:
+        kinds = [run.decided(), run.left_out(), run.moved(), run.unguarded(), run.inserted()]
+    yield from sorted((proposal for kind in kinds for proposal in kind), key=rank)
+
+
+def variants(model: Model, trace: Trace) -> Iterator[Proposal]:
+    """What the model itself declares otherwise: a flag as it is by default, a procedure as it is by itself; first where ``trace`` runs through it."""
+    procedures = list(dict.fromkeys([*_Executed(model, trace, 0, kept=False).procedures, *model.reachable()]))
+    for flag, on in model.flags.items():
+        reads = [(q, s) for q in procedures for s in p.walk(q.body) if any(f"flag.{flag.name}" in variables(e) for e in p.expressions(s))]
+        if on is not flag.default and reads:
+            q, s = reads[0]
+            fix = f"do as without {flag.name}" if on else f"do as with {flag.name}"
+            yield q, Change("variant", _name(s), s.place, q.name, f"does as {flag.name} says", fix, (), flags=((flag, flag.default),))
+    for q, other in model.procedures.items():
+        if other in procedures:
+            fix = f"run {q.name}() itself"
+            yield other, Change("variant", other.name, other.place, other.name, f"runs in the place of {q.name}()", fix, (), restored=(q,))
 
 
 class _Executed:
@@ -81,7 +111,16 @@ class _Executed:
             for s in p.walk(q.body):
                 if isinstance(s, p.If) and s.then and not self._stays(s.then) and (self._ran(s.then) or not self.model.acts(s.then)):
                     place = s.then[0].place
-                    yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {show(s.condition)}", (Edit(s, "replace", tuple(s.orelse)),))
+                    yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {_words(s.condition)}", (Edit(s, "replace", tuple(s.orelse)),))
+
+    def decided(self) -> Iterator[Proposal]:
+        """A statement that says something else under some condition: the other thing always, or a condition with one part less."""
+        for q in self.procedures:
+            for s in p.walk(q.body):
+                if isinstance(s, p.If | p.Write | p.Assign):
+                    for new, fix in _otherwise(s.condition if isinstance(s, p.If) else s.value):
+                        other = replace(s, condition=new) if isinstance(s, p.If) else replace(s, value=new)
+                        yield q, Change("decided", _name(s), s.place, q.name, "decides by the wrong condition", fix, (Edit(s, "replace", (other,)),))
 
     def _ran(self, statements: Sequence[p.Statement]) -> bool:
         return any(s.place in self.places for s in p.walk(list(statements)))
@@ -89,6 +128,11 @@ class _Executed:
     def _stays(self, statements: Sequence[p.Statement]) -> bool:
         """Whether the change of page tables, or the last step, is among them: without these there would be nothing to judge."""
         return any(s.place in self.kept for s in p.walk(list(statements)))
+
+
+def _invalidates(model: Model, statements: Sequence[p.Statement]) -> bool:
+    """Whether ``statements``, or what they call, drop cached entries."""
+    return any(_drops(s) or (isinstance(s, p.Call) and _invalidates(model, model.resolve(s.procedure).body)) for s in p.walk(list(statements)))
 
 
 def _drops(s: p.Statement) -> bool:
@@ -116,6 +160,26 @@ def _flushes(model: Model, s: p.Call) -> bool:
     inside = list(p.walk(model.resolve(s.procedure).body))
     drops = [x for x in inside if isinstance(x, p.Do) and x.operation.drops]
     return bool(drops) and not s.general and not any(x.operation.effects for x in drops) and not any(isinstance(x, p.Write | p.Choose) for x in inside)
+
+
+def _otherwise(e: Expr) -> Iterator[tuple[Expr, str]]:
+    """What ``e`` could be with one side of a conditional taken always, or one part of a condition left out; and that in words."""
+    match e.op:
+        case "ite":
+            for side in e.args[1:]:
+                yield side, f"take {_words(side)} whatever {_words(e.args[0])} is"
+        case "and" | "or":
+            join = and_ if e.op == "and" else or_
+            for i, part in enumerate(e.args):
+                rest = [*e.args[:i], *e.args[i + 1 :]]
+                yield join(*rest), f"leave {_words(part)} out of the condition"
+                yield from ((join(*e.args[:i], new, *e.args[i + 1 :]), fix) for new, fix in _otherwise(part))
+        case "not":
+            yield from ((not_(new), fix) for new, fix in _otherwise(e.args[0]))
+
+
+def _words(e: Expr) -> str:
+    return show(e).replace("flag.", "")
 
 
 def _closed(e: Expr) -> bool:

@@ -29,7 +29,8 @@ class Change:
     """``place`` is the statement that is at fault; ``fault`` says what is wrong with it, after "this line".
 
     ``fix`` is what to do. ``kind``: ``amended`` (an operand), ``misplaced`` (too early), ``skipped`` (not on every path),
-    ``missing`` (inserted).
+    ``missing`` (inserted), ``needless`` (left out), ``decided`` (by another condition), ``variant``: what the model itself
+    declares otherwise elsewhere, by ``flags`` set differently or procedures ``restored`` that others stand for.
     """
 
     kind: str
@@ -39,6 +40,8 @@ class Change:
     fault: str
     fix: str
     edits: tuple[Edit, ...]
+    flags: tuple[tuple[p.Flag, bool], ...] = ()
+    restored: tuple[p.Procedure, ...] = ()
 
     @property
     def text(self) -> str:
@@ -48,7 +51,13 @@ class Change:
 
 def apply(model: Model, procedure: p.Procedure, changes: Sequence[Change]) -> Model:
     """``model`` with all of ``changes`` made to ``procedure`` at once."""
-    return edit_statements(model, procedure, [e for c in changes for e in c.edits])
+    model = replace(
+        model,
+        flags={**model.flags, **dict(f for c in changes for f in c.flags)},
+        procedures={q: other for q, other in model.procedures.items() if not any(q in c.restored for c in changes)},
+    )
+    edits = [e for c in changes for e in c.edits]
+    return edit_statements(model, procedure, edits) if edits else model
 
 
 class Proposals:

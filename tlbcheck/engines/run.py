@@ -335,7 +335,7 @@ def check(
         if search is not None and explicit is not None:
             _add_traces(system, search, explicit, every_case)
             _add_lassos(system, search, explicit)
-            if meanwhile is not None and decided.entries == 1:
+            if meanwhile is not None:
                 blame = meanwhile(system, explicit)
         proofs = [p.result() for p in provers]
         if child is not None:

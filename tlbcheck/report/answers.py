@@ -45,6 +45,11 @@ def in_short(v: Mapping[str, Any]) -> list[str]:
     return [f"{a.head}{f' (step {a.step})' if a.step and f'step {a.step}' not in a.text else ''}: {a.text}" for a in shown]
 
 
+def why(v: Mapping[str, Any]) -> str:
+    """What was tried and mends the run, or what was tried and does not; empty where nobody looked."""
+    return str(v["blame"]["text"] if v.get("blame") else v.get("tried", ""))
+
+
 # -- of a cached entry
 
 
@@ -141,8 +146,7 @@ def _since(step: int | None) -> str:
 
 
 def _mend(v: Mapping[str, Any]) -> list[Answer]:
-    """What was tried, and mends it."""
-    return [Answer(_MEND, v["blame"]["text"])] if v["blame"] else []
+    return [Answer(_MEND, text)] if (text := why(v)) else []
 
 
 # -- of a run that never ends

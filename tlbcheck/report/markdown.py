@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlbcheck.report.answers import why
 from tlbcheck.report.escape import code, fenced, markdown
 from tlbcheck.report.judge import each, reproduce
 from tlbcheck.report.schema import run_of
@@ -71,8 +72,8 @@ def _verdict(r: PropertyResult, expect: bool) -> str:
 
 def _violation(r: PropertyResult, v: Counterexample) -> list[str]:
     parts = [f"### {code(r.model)}: {code(r.name)} is violated", f"{markdown(sentence(v.summary))}"]
-    if v.told["blame"]:
-        parts.append(f"**Why:** {markdown(v.told['blame']['text'])}.")
+    if text := why(v.told):
+        parts.append(f"**Why:** {markdown(text)}.")
     return [*parts, fenced(render(r.model, r.name, v.told)), f"To reproduce: {code(reproduce([r]))}"]
 
 

@@ -146,9 +146,12 @@ class _Subject:
                 confirm(system, violation, "a file", first=i == 0)
             except (ReplayError, InternalError) as error:
                 raise self._edited(r, f"violation {i + 1} does not replay: {error}") from None
-            if v.told["blame"] is not None and (found := blame(system, violation)) != v.told["blame"]:
-                raise self._edited(r, f"violation {i + 1} names as the cause what is not: {found['text'] if found else 'nothing that was tried mends it'}")
-            confirmed.append({**told, "blame": v.told["blame"]})
+            why = {"blame": v.told["blame"], "tried": v.told.get("tried", "")}
+            if why["blame"] is not None or why["tried"]:
+                found = blame(system, violation)
+                if found != (why["blame"] or {"tried": why["tried"]}):
+                    raise self._edited(r, f"violation {i + 1} names as the cause what is not: {found.get('text') or found['tried']}")
+            confirmed.append({**told, **why})
         return confirmed
 
     def _edited(self, r: PropertyResult, why: str) -> InputError:

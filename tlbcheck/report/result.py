@@ -137,7 +137,8 @@ class Teller:
             "clause": v.clause,
             "case": case,
             "summary": self.summary(v.clause, clause, case, self.described(history), v),
-            "blame": blame,
+            "blame": blame if blame is not None and "tried" not in blame else None,
+            "tried": blame.get("tried", "") if blame is not None else "",
             "initial": {
                 "choices": self.choices(trace.start, {**trace.initial.control, **trace.start_choices}),
                 "chosen": list(told.start_choices),

@@ -35,7 +35,7 @@ def followed(systems: Sequence[TransitionSystem], property_name: str, said: Mapp
             for case in _cases(system, trace):
                 violation = Violation(property_name, said["clause"], case, trace.depth, trace)
                 again = json.loads(json.dumps(Teller(system).violation(violation)))
-                found = _difference(again, {**said, "blame": None})
+                found = _difference(again, {**said, "blame": None, "tried": ""})
                 if not found:
                     return system, violation, again
                 differing = differing or found

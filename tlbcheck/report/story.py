@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlbcheck.report.answers import in_short
+from tlbcheck.report.answers import in_short, why
 from tlbcheck.report.events import notes, watch
 from tlbcheck.report.wording import for_ever, place, what, yes_no
 
@@ -36,8 +36,8 @@ def render(model: str, property_name: str, v: Mapping[str, Any]) -> str:
     if v.get("loop") is not None:
         lines.append(f"  {for_ever(v)}")
     lines += [f"  {line}" for line in in_short(v)]
-    if v.get("blame"):
-        lines.append(f"  Why: {v['blame']['text']}")
+    if text := why(v):
+        lines.append(f"  Why: {text}")
     return "\n".join(lines)
 
 

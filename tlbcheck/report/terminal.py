@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlbcheck.reliance import unsettled
+from tlbcheck.report.answers import why
 from tlbcheck.report.escape import visible
 from tlbcheck.report.events import notes, watch
 from tlbcheck.report.judge import reproduce
@@ -55,7 +56,7 @@ def show(model: ModelResult, *, expect: bool, stories: bool, full: bool) -> None
     if stories and not expect:
         more = visible(_more(model.results, len(runs), full))
         said = sum(_height(len(x), console.width) for x in (f"{model.name}: {model.title}", more, *([rest] if rest else [])))
-        said += sum(1 + len(r.beside) for r in model)
+        said += sum(1 + bool(r.beside) for r in model)
         room = max(_LEAST, console.height - said - _BETWEEN)
         for r, v in runs if full else runs[:1]:
             console.print()
@@ -74,7 +75,7 @@ def _height(characters: int, width: int) -> int:
 
 
 def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: bool) -> Iterator[Text]:
-    """The verdict on one property, and below it what stands beside it, a line each."""
+    """The verdict on one property, and below it what stands beside it: a line each, or as much as one line holds."""
     from rich.text import Text
 
     line = Text.assemble(f"  {r.name:<{widest}} ", (f"{r.words:<14} ", _STYLES[r.verdict]), visible(r.reason))
@@ -83,8 +84,11 @@ def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: boo
     elif not full:
         line.truncate(width, overflow="ellipsis")
     yield line
-    for note in r.beside:
-        yield Text(f"  {'':<{widest}} {visible(note)}", style="yellow")
+    for note in r.beside if full or expect else ["; ".join(r.beside)] if r.beside else []:
+        beside = Text(f"  {'':<{widest}} {visible(note)}", style="yellow")
+        if not full:
+            beside.truncate(width, overflow="ellipsis")
+        yield beside
 
 
 def _more(results: Sequence[PropertyResult], runs: int, full: bool) -> str:
@@ -113,7 +117,7 @@ def _story(console: Console, result: PropertyResult, v: Mapping[str, Any], facts
         head.append(Text.assemble(("Watch: ", "bold"), visible(text), "; ", (f"{_LIFE['cached'][0]} cached", _LIFE["cached"][1]), ", ", (f"{_LIFE['stale'][0]} stale", _LIFE["stale"][1])))
     head += [Text(f"{mark} {visible(note)}", style=_NOTES[mark]) for mark, note in notes(0, v)]
     tail = [Text(visible(for_ever(v)))] if v["loop"] is not None else []
-    tail += [Text.assemble(("Why: ", "bold"), visible(v["blame"]["text"]))] if v["blame"] else []
+    tail += [Text.assemble(("Why: ", "bold"), visible(text))] if (text := why(v)) else []
     yield from head
     place = console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0)
     whole = _table(console, drawn, memory, None, place=place)
