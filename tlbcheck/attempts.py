@@ -20,6 +20,7 @@ from tlbcheck.lang.model import Model
 from tlbcheck.mutate import Edit
 
 Proposal = tuple[p.Procedure, Change]
+_WRONGLY = "decides by the wrong condition"
 
 
 def attempts(model: Model, trace: Trace, change: int | None, *, kept: bool = False, decided: Set[int] = frozenset()) -> Iterator[Proposal]:
@@ -35,7 +36,7 @@ def attempts(model: Model, trace: Trace, change: int | None, *, kept: bool = Fal
         _, c = proposal
         touched = any(s.place in decisive for e in c.edits for s in p.walk([e.statement]))
         if change is None:
-            return 0 if touched else 1
+            return (not touched) + (c.kind == "needless" and trace.loop is None)
         more = [s for e in c.edits for s in (e.new if c.kind == "skipped" else [e.statement] if e.where == "after" else [])]
         if c.kind in ("skipped", "misplaced") and _invalidates(model, more):
             return 0
@@ -43,7 +44,7 @@ def attempts(model: Model, trace: Trace, change: int | None, *, kept: bool = Fal
 
     kinds = [run.unguarded(), run.inserted(), run.decided(), run.moved(), run.left_out()]
     if change is None:
-        kinds = [run.decided(), run.left_out(), run.moved(), run.unguarded(), run.inserted()]
+        kinds = [run.decided(), run.unguarded(), run.moved(), run.left_out(), run.inserted()]
     yield from sorted((proposal for kind in kinds for proposal in kind), key=rank)
 
 
@@ -87,11 +88,15 @@ class _Executed:
     def unguarded(self) -> Iterator[Proposal]:
         """What a branch skipped, done on every path."""
         for q in self.procedures:
-            for s in p.walk(q.body):
+            for s in _own(q):
                 if isinstance(s, p.If):
                     for skipped, taken in ((s.then, s.orelse), (s.orelse, s.then)):
                         if skipped and not self._ran(skipped) and not _returns(skipped) and not self._stays(taken):
                             place = skipped[0].place
+                            if _part_of_a_line(s):
+                                held = "held" if skipped is s.then else "did not hold"
+                                yield q, Change("decided", _name(s), s.place, q.name, _WRONGLY, f"go on as if {_words(s.condition)} {held}", (Edit(s, "replace", tuple(skipped)),))
+                                continue
                             yield q, Change("skipped", _name(skipped[0]), place, q.name, "is skipped on some paths that need it", "do it whatever the condition", (Edit(s, "replace", tuple(skipped)),))
 
     def moved(self) -> Iterator[Proposal]:
@@ -108,19 +113,19 @@ class _Executed:
     def left_out(self) -> Iterator[Proposal]:
         """A branch that the run took, left out."""
         for q in self.procedures:
-            for s in p.walk(q.body):
-                if isinstance(s, p.If) and s.then and not self._stays(s.then) and (self._ran(s.then) or not self.model.acts(s.then)):
+            for s in _own(q):
+                if isinstance(s, p.If) and s.then and not _part_of_a_line(s) and not self._stays(s.then) and (self._ran(s.then) or not self.model.acts(s.then)):
                     place = s.then[0].place
                     yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {_words(s.condition)}", (Edit(s, "replace", tuple(s.orelse)),))
 
     def decided(self) -> Iterator[Proposal]:
         """A statement that says something else under some condition: the other thing always, or a condition with one part less."""
         for q in self.procedures:
-            for s in p.walk(q.body):
+            for s in _own(q):
                 if isinstance(s, p.If | p.Write | p.Assign):
                     for new, fix in _otherwise(s.condition if isinstance(s, p.If) else s.value):
                         other = replace(s, condition=new) if isinstance(s, p.If) else replace(s, value=new)
-                        yield q, Change("decided", _name(s), s.place, q.name, "decides by the wrong condition", fix, (Edit(s, "replace", (other,)),))
+                        yield q, Change("decided", _name(s), s.place, q.name, _WRONGLY, fix, (Edit(s, "replace", (other,)),))
 
     def _ran(self, statements: Sequence[p.Statement]) -> bool:
         return any(s.place in self.places for s in p.walk(list(statements)))
@@ -128,6 +133,18 @@ class _Executed:
     def _stays(self, statements: Sequence[p.Statement]) -> bool:
         """Whether the change of page tables, or the last step, is among them: without these there would be nothing to judge."""
         return any(s.place in self.kept for s in p.walk(list(statements)))
+
+
+def _own(q: p.Procedure) -> Iterator[p.Statement]:
+    """The statements of a procedure but for those that compute what it asserts or requires: to change these is to ask for something else."""
+    asked = {line_of(s.place) for s in p.walk(q.body) if isinstance(s, p.Assert | p.Require | p.Requires)}
+    return (s for s in p.walk(q.body) if line_of(s.place) not in asked)
+
+
+def _part_of_a_line(s: p.If) -> bool:
+    """Whether a branch stands inside an expression: of ``and``, ``or`` and ``... if ... else ...``, whose parts are evaluated one after the other."""
+    inside = [x for branch in (s.then, s.orelse) for x in branch]
+    return bool(s.then and s.orelse) and all(line_of(x.place) == line_of(s.place) and (getattr(x, "target", None) or "").startswith("%") for x in inside)
 
 
 def _invalidates(model: Model, statements: Sequence[p.Statement]) -> bool:

@@ -88,9 +88,10 @@ def _found(change: Change, holds: str) -> dict[str, Any]:
 
 def _none_found(tried: int, what: str, *, whole: bool) -> dict[str, Any]:
     """That no single change mends it, and which were tried; ``whole``: there are no more of their kinds."""
-    more = "" if whole else "; there are more, which were not tried"
-    changes = f"of {tried} changes that were tried" if tried != 1 else "the one change that was tried"
-    return {"tried": f"not found: none {changes} along the run mends it ({what}){more}" if tried else "not found: there is nothing to try along the run"}
+    if not tried:
+        return {"tried": "not found: there is nothing to try along the run"}
+    changes = f"none of {tried} changes that were tried along the run mends it" if tried > 1 else "the one change that was tried along the run does not mend it"
+    return {"tried": f"not found: {changes} ({what}){'' if whole else '; there are more, which were not tried'}"}
 
 
 def _blame_along(system: TransitionSystem, violation: Violation, explicit: EngineResult, known: Known, before: int) -> dict[str, Any]:

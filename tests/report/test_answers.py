@@ -83,7 +83,7 @@ def ask_of_entry(v: Json) -> None:
     assert all(v["steps"][i - 1]["cpu"] == account["cpu"] and i not in drops for i in account["missed"])
     # Who goes by it: called a use where a CPU accesses memory, and nowhere else.
     heads = [a.head for a in answers(v)]
-    assert heads[0] == "What was cached" and heads[1] in ("What changed", "What was so") and heads[2] == "What was missing"
+    assert heads[0] == "What was cached" and heads[1] in ("What changed", "Since when it has to go", "What was so") and heads[2] == "What was missing"
     assert (heads[-1] == "The use") is (account["judged"]["kind"] == "operation" and account["judged"]["usable"])
     assert answers(v)[-1].step == v["depth"]
 
@@ -145,7 +145,7 @@ def test_the_change_of_a_shootdown_is_the_mapping_s() -> None:
 def test_steps_elsewhere_name_the_cpu_and_idle_ones_say_so() -> None:
     ((_, v),) = violations("linux/riscv-asid@leaves-mask")
     texts = [s["text"] for s in v["steps"]]
-    assert "flush_tlb_page(): reads mm_cpumask and asks every other hart in it to fence the page (nothing to do)" in texts
+    assert "flush_tlb_page(): reads mm_cpumask and asks every other hart in it to fence the page (changes nothing)" in texts
     ((_, w),) = violations("linux/svm-asid@migration-keeps-generation")
     assert "reads vcpu_asid[A]" in [s["text"] for s in w["steps"]]
 

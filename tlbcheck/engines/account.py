@@ -9,11 +9,11 @@ from tlbcheck.engines.trace import Trace, Violation
 from tlbcheck.lang.expr import evaluate, variables
 from tlbcheck.replay.history import DROPPED, FILLED, STALE, VALID, History
 from tlbcheck.replay.interpreter import Entry
-from tlbcheck.replay.judgement import Judgement
+from tlbcheck.replay.judgement import STATE, Judgement
 from tlbcheck.system.transition_system import TransitionSystem
 
-OF_SOFTWARE = ("fault", "assert", "requires")
-"""Kinds of judgement that the step itself breaks, whatever came before."""
+_SEEN_LATER = ("leave", STATE)
+"""Kinds of judgement about what earlier steps may have made so; any other, the step itself breaks."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def _change(system: TransitionSystem, violation: Violation, judged: Judgement) -
 
 
 def broken_by(system: TransitionSystem, violation: Violation, judged: Judgement) -> int:
-    """The step that breaks a property which is about no entry."""
-    since = None if judged.kind in OF_SOFTWARE else since_when(system, violation)
+    """The step that breaks a property which is about no entry: of what holds or not at a return or in a state, the one that made it so."""
+    since = since_when(system, violation) if judged.kind in _SEEN_LATER else None
     return since or violation.depth
 
 

@@ -146,6 +146,7 @@ class Reason:
     """What the machine or the software requires where it is not met, in its words, with the ``parts`` that were judged.
 
     ``operands`` are arguments and locals by name, ``types`` what is known of theirs; ``memory`` was read of state for it.
+    ``asserted`` is the assertion, where it is one.
     """
 
     text: str = ""
@@ -153,6 +154,7 @@ class Reason:
     operands: Values = field(default_factory=dict)
     types: Mapping[str, Type] = field(default_factory=dict)
     memory: Values = field(default_factory=dict)
+    asserted: p.Assert | None = None
 
 
 def _copy_of(g: Ghost, cpu: int, level: str, args: Values) -> tuple[str, int, str]:
@@ -435,7 +437,7 @@ class Run:
                     return (None if s.value is None else value(s.value),)
                 case p.Assert():
                     if not value(s.condition):
-                        self.reason = Reason(s.text, (s.condition,), names)
+                        self.reason = Reason(s.text, (s.condition,), names, asserted=s)
                         self._event("assert", s.text, {}, cpu, level, roles)
                 case p.Require():
                     yield from self._wait(s, names, cpu, level, roles)

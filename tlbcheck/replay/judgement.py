@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr, variables
 from tlbcheck.lang.model import Ghost, Model, Property
 from tlbcheck.lang.types import Type
@@ -21,6 +22,7 @@ class Judgement:
     ``usable``: it speaks of what the CPU can use. ``required`` is what was to hold, in the machine's or the software's
     words, where these have any. ``memory`` gives the variables that decide it, ``noted`` what the property has noted of
     the run (by the ghost's name: the value, and the step since which it is so), and ``operands`` the operands, arguments and locals; ``types`` is what is known of the last two.
+    ``read`` is what an assertion had read in steps of its own: the value, and the step. ``operation`` is the one that faults or is judged.
     """
 
     kind: str
@@ -33,6 +35,34 @@ class Judgement:
     noted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     operands: Mapping[str, int] = field(default_factory=dict)
     types: Mapping[str, Type] = field(default_factory=dict)
+    read: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    operation: str = ""
+
+
+def _ahead_of(s: p.Statement, model: Model) -> tuple[p.Procedure, list[p.Statement]]:
+    """The procedure that has a statement, and those ahead of it in its own list."""
+
+    def ahead(statements: list[p.Statement]) -> list[p.Statement] | None:
+        for i, x in enumerate(statements):
+            if x is s:
+                return statements[:i]
+            for inner in (getattr(x, part, None) for part in ("then", "orelse", "body")):
+                if inner and (found := ahead(inner)) is not None:
+                    return found
+        return None
+
+    return next((q, found) for q in model.reachable() if (found := ahead(q.body)) is not None)
+
+
+def _computed_by(before: Sequence[p.Statement], names: set[str]) -> list[str]:
+    """The locals that ``names`` are computed from by the statements before, temporaries among them, in the order in which they get their values."""
+    order: list[str] = []
+    for s in reversed(before):
+        inside = list(p.walk([s]))
+        if {getattr(x, "target", None) for x in inside} & {n for n in names if not n.isidentifier()}:
+            names |= {n for x in inside for e in p.expressions(x) for n in variables(e) if "." not in n}
+            order = [t for x in inside if (t := getattr(x, "target", None))] + order
+    return list(dict.fromkeys([*order, *sorted(n for n in names if n.isidentifier())]))
 
 
 class Witness(Run):
@@ -42,12 +72,22 @@ class Witness(Run):
         self.judged: list[Judgement] = []
         self._event_now: tuple[str, str, int] = (STATE, "", 0)
         self._numbers: list[dict[tuple[str, int, str], int]] = []
+        self._operation = ""
+        self._reads: dict[tuple[int, str], tuple[str, int, int]] = {}
+        """By activation and local: which variable it was read from, the value, and in which step."""
         super().__init__(model, properties, case)
 
     def step(self, cpu: int | None, level: str, action: str, choices: Sequence[int]) -> None:
         self.judged = []
         self._numbers.append(dict(self.numbers))
         super().step(cpu, level, action, choices)
+
+    def _perform(self, s: p.Read | p.Write | p.Do, names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> None:
+        self._operation = s.operation.name if isinstance(s, p.Do) else ""
+        super()._perform(s, names, cpu, level, roles)
+        if isinstance(s, p.Read):
+            cell = self._cell(s.variable, s.at, s.place, Scope(self, cpu, level, locals=names))
+            self._reads[id(names), s.target] = (cell, names[s.target], len(self._numbers))
 
     def _event(self, kind: str, name: str, args: Values, cpu: int, level: str, roles: Mapping[str, None], positional: Sequence[int] = (), entry: Entry | None = None) -> None:
         before, self._event_now = self._event_now, (kind, name, cpu)
@@ -65,6 +105,14 @@ class Witness(Run):
         memory, types = dict(reason.memory), dict(reason.types)
         noted: dict[str, tuple[int, int]] = {}
         operands = dict(reason.operands) if not reason.parts else {}
+        read: dict[str, tuple[int, int]] = {}
+        if reason.asserted is not None:
+            procedure, before = _ahead_of(reason.asserted, self.model)
+            asked = _computed_by(before, set(variables(reason.asserted.condition)))
+            read = self._latest_reads(reason, asked)
+            operands |= {n: reason.operands[n] for n in asked if n.isidentifier() and n in reason.operands}
+            types |= {s.target: s.type for s in p.walk(procedure.body) if isinstance(s, p.Assign | p.Choose) and s.type is not None}
+            types |= {q.name: q.type for q in procedure.parameters}
         scope = Scope(self, cpu, level, None, args)
         for name, v in self._read(reason.parts).items():
             head, _, rest = name.partition(".")
@@ -84,7 +132,13 @@ class Witness(Run):
             if v.type is not None:
                 types.setdefault(rest if head == "arg" else name, v.type)
         usable = any(n == "meaning.usable" for part in reason.parts for n in variables(part))
-        return Judgement(kind, event, cpu, acting, usable, reason.text, memory, noted, operands, types)
+        operation = self._operation if kind in ("fault", "operation") else ""
+        return Judgement(kind, event, cpu, acting, usable, reason.text, memory, noted, operands, types, read, operation)
+
+    def _latest_reads(self, reason: Reason, asked: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """What was read for an assertion this time: a read that a condition skipped is older than the first one."""
+        reads = [self._reads[id(reason.operands), n] for n in asked if (id(reason.operands), n) in self._reads]
+        return {cell: (value, step) for cell, value, step in reads if step >= reads[0][2]}
 
     def _noted_since(self, ghost: Ghost, cpu: int, level: str, args: Values) -> int:
         """The step that gave a ghost the value that it has, 0 for the start."""

@@ -77,7 +77,7 @@ def _change(v: Mapping[str, Any]) -> Answer:
     step = v["account"]["change"]
     if not step:
         return Answer("What was so", f"{name_of(v, v['account']['entry'])} is stale from the start", 0)
-    return Answer("What changed", doing(v, step), step)
+    return Answer("What changed" if v["account"].get("tables", True) else "Since when it has to go", doing(v, step), step)
 
 
 def doing(v: Mapping[str, Any], step: int) -> str:
@@ -92,7 +92,9 @@ def _removal(v: Mapping[str, Any]) -> Answer:
     account, depth = v["account"], v["depth"]
     life, entry = life_of(v), name_of(v, account["entry"])
     first = max(account["change"], life.since)
-    if life.walked and life.since >= account["change"] > 0:
+    # An operation is judged before it does anything; a walk comes as late as the run allows.
+    last = depth - 1 if account["judged"]["kind"] == "operation" else depth
+    if life.walked and life.since >= max(account["change"], last) > 0:
         when = f"after step {account['change']}"
         return Answer("What was missing", f"no flush could remove it in time: {when} a walk still makes {entry}{_on(v, [life.cpu])}")
     said = []
@@ -136,12 +138,15 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
     said = v["assertion"] or v["call"]
     broken = f"{said['text']} ({said['file']}:{said['line']})" if said else doing(v, step) if step else "the start"
     yield Answer("The fault" if faults else "What broke it", broken, step)
-    values = [f"{x['name']} = {yes_no(x['shown'])}{_since(x['since'])}" for x in account["values"]]
+    values = [f"{x['name']} = {yes_no(x['shown'])}{_since(x)}" for x in account["values"]]
     if values:
         yield Answer("What decided", ", ".join(values))
 
 
-def _since(step: int | None) -> str:
+def _since(known: Mapping[str, Any]) -> str:
+    if "read" in known:
+        return f" (read in step {known['read']})"
+    step = known["since"]
     return "" if step is None else f" (since step {step})" if step else " (from the start on)"
 
 
@@ -161,6 +166,6 @@ def _waits(v: Mapping[str, Any]) -> Iterator[Answer]:
             off = f"since step {w['masked']}" if w["masked"] else "from the start on"
             text = f"CPU{w['cpu']} waits for CPU{w['awaited']}, whose interrupts are off {off}: {w['variable']} stays {yes_no(w['shown'])}"
         else:
-            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}: {w['variable']} stays {yes_no(w['shown'])}{_since(w['since'])}"
+            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}: {w['variable']} stays {yes_no(w['shown'])}{_since(w)}"
         yield Answer("Who waits", text, w["masked"] or w["since"])
     yield Answer("What never ends", for_ever(v), v["depth"])

@@ -240,9 +240,10 @@ class Teller:
         how = {"kind": judged.kind, "name": judged.name, "acting": judged.acting, "usable": judged.usable}
         if retold.history is not None:
             found = entry_account(self.system, v, retold)
-            steps = {"change": found.change, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
+            steps = {"change": found.change, "tables": found.by_tables, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
             return {"kind": "entry", "cpu": found.cpu, "entry": numbers[found.entry], **steps, "judged": how}
         values = [{"name": n, "shown": self.value(n, x), "since": changed(trace, n)} for n, x in judged.memory.items() if n in trace.initial.control]
+        values += [{"name": n, "shown": self.value(n, x), "since": None, "read": step} for n, (x, step) in judged.read.items()]
         values += [{"name": f"{v.property}'s {n}", "shown": self.typed(n, judged, x), "since": since} for n, (x, since) in judged.noted.items()]
         values += [{"name": n, "shown": self.judged_operand(n, judged, x, trace), "since": None} for n, x in judged.operands.items()]
         return {"kind": "rule", "cpu": judged.cpu, "required": judged.required or title, "step": broken_by(self.system, v, judged), "values": values, "judged": how}
@@ -252,7 +253,8 @@ class Teller:
         last = trace.steps[-1].step if trace.steps else None
         if last is not None and name in last.operands:
             return self.operand(last, name, value)
-        return self.typed(name, judged, value)
+        format_ = self.notation.values.get(f"{judged.operation}.{name}")
+        return self.typed(name, judged, value) if format_ is None else format_(value)
 
     def typed(self, name: str, judged: Judgement, value: int) -> str:
         type_ = judged.types.get(name)
@@ -349,7 +351,7 @@ class Teller:
         own = f"cpu{s.step.cpu}."
         told = ", ".join(f"{n.removeprefix(own)} := {yes_no(self.value(n, s.after.control[n]))}" for n in names)
         changes = any(new != before.control[n] for n, new in s.after.control.items() if is_shared(n, self.system))
-        return f" ({told})" if told else "" if changes or not self.may_act(s.step) else " (nothing to do)"
+        return f" ({told})" if told else "" if changes or s.step.exception or not self.may_act(s.step) else " (changes nothing)"
 
     def may_act(self, step: Step) -> bool:
         """Whether what is written at the place of an indivisible step acts on anything on some path."""

@@ -47,8 +47,8 @@ def show(model: ModelResult, *, expect: bool, stories: bool, full: bool) -> None
     console.print(Text.assemble((visible(model.name), "bold"), f": {visible(model.title)}"))
     widest = max((len(r.name) for r in model), default=0)
     for r in model:
-        for line in _verdict(r, expect, widest, console.width, full):
-            console.print(line)
+        for verdict_line in _verdict(r, expect, widest, console.width, full):
+            console.print(verdict_line)
     rest = "" if full and not expect else unsettled(model.results)  # else it is among the assumptions
     if rest:
         console.print(Text(f"  {visible(rest)}", style="yellow"))
