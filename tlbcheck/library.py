@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tlbcheck.errors import InputError, Place
+from tlbcheck.lang.declared import Declared
 from tlbcheck.lang.harness import Harness
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.spelling import meant, nearest, slipped
@@ -319,7 +320,11 @@ def split_name(name: str) -> tuple[str, dict[str, int]]:
 
 def _member(model: Model, numbers: Mapping[str, int], variant: str) -> Model:
     made = model.with_numbers(numbers) if numbers else model
-    return made.variant(variant) if variant else made
+    if not variant:
+        return made
+    chosen = made.variant(variant)
+    Declared(made).variant(variant)
+    return chosen
 
 
 def find_properties(names: Sequence[str] | None, model: Model | None = None) -> list[Property]:

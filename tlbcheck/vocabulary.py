@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 
 import tlbcheck.machine
 from tlbcheck.errors import InputError, Place
-from tlbcheck.lang.declared import Declared, asked_names
+from tlbcheck.lang.declared import Declared, asked_names, parts
+from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import Operation, Procedure, StateVar
 from tlbcheck.lang.spelling import hint, nearest, slipped
 from tlbcheck.lang.where import place_of
+from tlbcheck.replay.staleness import MEANINGS as STALENESS
 
 
 @dataclass
@@ -209,6 +211,25 @@ def refuse_unknown(model: Model, known: Mapping[str, Property], *, complete: boo
                 f"property {name} has no clause '{clause}', in vacuous of {model.name}",
                 place=_said(model, n),
                 hint=hint(clause, known[name].clauses),
+            )
+    _refuse_idle_meanings(model, known)
+
+
+def _refuse_idle_meanings(model: Model, known: Mapping[str, Property]) -> None:
+    """Refuse a meaning that nothing asks for, where it is one that is asked for and that ``model`` does not say, with a slip of the pen."""
+    within = {n for os in Declared(model).operations.values() for o in os for e in parts(o) for n in variables(e)}
+    within |= {n for e in model.meanings.values() for n in variables(e)}
+    if model.cache is not None:
+        within |= {n for e in (model.cache.fill, model.cache.initial) for n in variables(e)}
+    asked = {n.removeprefix("meaning.") for n in within if n.startswith("meaning.")} | STALENESS
+    asked |= {n for q in (*known.values(), *([model.case] if model.case else [])) for n in asked_of(q).meanings}
+    for name in model.meanings:
+        meant = next((n for n in sorted(asked - set(model.meanings)) if slipped(name, n)), "") if name not in asked else ""
+        if meant:
+            raise InputError(
+                f"{model.name} says what '{name}' means, and nothing asks for it",
+                place=place_of(name, Declared(model).files) or model.place,
+                hint=f"did you mean '{meant}'?",
             )
 
 

@@ -375,6 +375,24 @@ SLIPS: dict[str, tuple[str, tuple[tuple[str, str], ...], str, str, str]] = {
         "cannot be called 'cpu0.pte'",
         "letters",
     ),
+    "a variant's flag that nothing reads": (
+        MODEL,
+        (
+            ("pte = shared", 'OTHER = Flag("FLUSH_FORGOTEN", False)\npte = shared'),
+            ("flags={FLUSH_FORGOTTEN: False}", "flags={FLUSH_FORGOTTEN: False, OTHER: False}"),
+            ('"without the flush", {FLUSH_FORGOTTEN: True}', '"without the flush", {OTHER: True}'),
+        ),
+        '"FLUSH_FORGOTEN"',
+        "variant 'forgotten' of mine/remap sets FLUSH_FORGOTEN, which nothing in it reads",
+        "'FLUSH_FORGOTTEN'",
+    ),
+    "a meaning that nothing asks for": (
+        MODEL,
+        (('"may": eq', '"mya": eq'),),
+        '"mya"',
+        "says what 'mya' means, and nothing asks for it",
+        "'may'",
+    ),
     "a variable named with another type": (
         PROPERTY,
         (('CACHED, var("meaning.usable", BOOL)', 'CACHED, var("cr0", BOOL), var("meaning.usable", BOOL)'),),

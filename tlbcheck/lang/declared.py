@@ -65,7 +65,6 @@ class Declared:
         self.asserts: set[str] = set()
         self.required: set[str] = set()
         self.places: dict[str, Place] = {}
-        self.flags_read: set[str] = set()
         for procedure in self.procedures:
             for s in p.walk(procedure.body):
                 match s:
@@ -271,7 +270,7 @@ class Declared:
         self._flags(m.flags, "flags")
         self._expected(m.expected, "expected")
         for name, variant in m.variants.items():
-            self._flags(variant.flags, f"the flags of variant '{name}'")
+            self.variant(name)
             self._expected(variant.expected, f"what is expected of variant '{name}'")
         for c in m.matrix_case:
             if c not in m.cases:
@@ -331,6 +330,21 @@ class Declared:
                     hint="a flag is True or False",
                 )
 
+    def variant(self, name: str) -> None:
+        """Refuse a flag that a variant sets and nothing in it reads: the variant would be the model itself, under another name."""
+        flags = self.model.variants[name].flags
+        self._flags(flags, f"the flags of variant '{name}'")
+        known = flags_read(self.model.variant(name)) if flags else set()
+        for f in flags:
+            if f.name not in known:
+                unset = known - {g.name for g in (*self.model.flags, *flags)}
+                self.refuse(
+                    f"variant '{name}' of {self.model.name} sets {f.name}, which nothing in it reads",
+                    f.name,
+                    unset or known,
+                    otherwise="leave it out",
+                )
+
     def _expected(self, expected: Mapping[str, str], what: str) -> None:
         for name, verdict in expected.items():
             if verdict not in VERDICTS:
@@ -373,7 +387,7 @@ class Declared:
         for operations in self.operations.values():
             for o in operations:
                 self._operation(o)
-        asked = {n for os in self.operations.values() for o in os for e in _parts(o) for n in variables(e)}
+        asked = {n for os in self.operations.values() for o in os for e in parts(o) for n in variables(e)}
         asked |= {
             n
             for e in (
@@ -534,6 +548,18 @@ class Declared:
                     yield frozenset(), False
 
 
+def flags_read(model: Model) -> set[str]:
+    """The flags on which anything in ``model`` depends: what its procedures do, its cache, meanings, settings and interrupts."""
+    own = [*model.meanings.values(), *model.settings.values(), *(i.when for i in model.interrupts)]
+    own += [model.cache.possible, model.cache.fill, model.cache.initial] if model.cache else []
+    for procedure in model.reachable():
+        for s in p.walk(procedure.body):
+            own += p.expressions(s)
+            for _, required in model.requirements(s.procedure) if isinstance(s, p.Call) else ():
+                own += [required.condition, *(e for t in p.walk(required.before) for e in p.expressions(t))]
+    return {n.removeprefix("flag.") for e in dict.fromkeys(own) for n in variables(e) if n.startswith("flag.")}
+
+
 def _scope(q: Property) -> _Scope:
     return _Scope("", () if q.place is None else (q.place.file,), q.place, ghosts={g.name: g for g in q.ghosts})
 
@@ -544,7 +570,8 @@ def asked_names(q: Property) -> set[str]:
     return {n for e in expressions if isinstance(e, Expr) for n in variables(e)}
 
 
-def _parts(o: p.Operation) -> list[Expr]:
+def parts(o: p.Operation) -> list[Expr]:
+    """The expressions of an operation: its result, effects, and what its clauses ask."""
     return [
         e
         for e in (o.result, o.uses, *(e for _, e in o.effects), *(x for c in (*o.faults, *o.drops) for x in c.parts))

@@ -14,6 +14,8 @@ from tlbcheck.lang.expr import Expr, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.replay.interpreter import Entry, Run, Scope, Values, value_of
 
+MEANINGS = frozenset({"may", "usable"})
+"""The meanings by which a run is told what is stale; a model need not say them."""
 MEMORY, LOADED = "memory", "loaded"
 """What makes an entry stale: a change of memory, or what its CPU has loaded."""
 
