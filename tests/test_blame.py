@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,3 +97,46 @@ def test_a_change_that_stops_the_model_mends_nothing(monkeypatch: pytest.MonkeyP
     unmapping = {s.step.places[0] for s in violation.trace.steps if s.step.action == "write pte_present"}
     for _, proposal in attempts(model, violation.trace, 3, kept=True):
         assert not any(e.where == "replace" and e.statement.place in unmapping and not e.new for e in proposal.edits)
+
+
+COUNTS_TO_THREE = """
+from tlbcheck import Model, Property, Range, marker, operation, procedure, shared
+from tlbcheck.lang.expr import TRUE
+
+bad = marker("bad", "does what it must not")
+X = shared("X", Range(0, 7))
+
+
+@procedure
+def start() -> None:
+    X.set(0)
+
+
+@procedure
+def counts() -> None:
+    x: Range(0, 3) = 0
+    while True:
+        X.set(x)
+        if x < 3:
+            x = x + 1
+        else:
+            x = 0
+        if X.get() == 3:
+            bad()
+
+
+never = Property("never-bad", "never bad", source="here", clauses={"bad": "it is made"})
+never.on(operation("bad"), bad={"bad": TRUE})
+model = Model(name="counts/to-three", title="counts to three", init=start, task=counts)
+"""
+
+
+def test_a_change_that_leaves_a_range_is_none_and_the_violation_is_told(tmp_path: Path) -> None:
+    """The model is right, and violated; what is tried to mend it, without the guard say, may be wrong (ERR-3)."""
+    (tmp_path / "counts.py").write_text(COUNTS_TO_THREE)
+    spec = importlib.util.spec_from_file_location("counts", tmp_path / "counts.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    found = check(made.model, [made.never], engines=("explicit",), cases=True, meanwhile=lambda system, result: blame_shown(system, result))
+    assert [v.depth for v in found["never-bad"].violations] == [9]

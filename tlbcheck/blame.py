@@ -65,9 +65,14 @@ def blame(system: TransitionSystem, violation: Violation, explicit: EngineResult
         for change in islice(changes, _TRIES):
             tried += 1
             model = apply(system.model, procedure, [change])
-            if holds := _holds(model, system, violation):
+            try:
+                holds = _holds(model, system, violation)
+                cannot_arise = holds is None and _without_case(model, change, system, violation, explicit := explicit or _searched(system))
+            except InputError:
+                continue  # what was changed makes no model, or one that is wrong (ERR-3)
+            if holds:
                 return _found(change, "this case holds")
-            if holds is None and _without_case(model, change, system, violation, explicit := explicit or _searched(system)):
+            if cannot_arise:
                 return _found(change, "this case cannot arise, while no other one goes wrong")
     if system.model.case is not None and procedure is not None:
         return _none_found(tried, f"the lines of {procedure.name} that the run executes, and the model's repairs", whole=next(changes, None) is None)
@@ -174,10 +179,10 @@ class _Whole(Tracked):
         super().note(name, clause, *rest)
 
     def holds(self, name: str) -> bool:
-        """Whether the whole was searched, and property ``name`` holds in it."""
+        """Whether the whole was searched, and property ``name`` holds in it; a model that some run shows to be wrong keeps nothing (ERR-3)."""
         try:
             whole = self.run().complete
-        except _Broken:
+        except (_Broken, InputError):
             return False
         return whole and not (any(b.property == name for b in self.system.liveness) and any(v.property == name for v in lassos(self)))
 
@@ -210,7 +215,7 @@ def lines_run(procedure: p.Procedure, trace: Trace) -> set[Line]:
 
 
 def _holds(model: Model, system: TransitionSystem, violation: Violation) -> bool | None:
-    """Whether the property holds in the violation's case, for all runs of ``model``; None if the case does not occur there."""
+    """Whether the property holds in the violation's case, for all runs of ``model``; None if the case does not occur there. Raises ``InputError`` for a wrong model."""
     wanted = [q for q in system.properties if q.name == violation.property]
     changed = _searchable(model, wanted, system)
     case = dict(violation.case)

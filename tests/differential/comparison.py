@@ -7,7 +7,6 @@ answer like any other.
 
 from __future__ import annotations
 
-import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,32 +97,25 @@ def verdicts(system: TransitionSystem, result: EngineResult) -> Verdicts:
 class InProcess:
     """Stands in for ``engines.child.Child``: the work is done when its result is asked for, in this process.
 
-    A process for each solver would take longer than the models do. Memory has no limit; time is looked at between
-    z3's answers, each of which has a limit of its own (``without_children``).
+    A process for each solver would take longer than the models do. Memory has no limit, and time the one that each of
+    z3's answers has (``without_children``).
     """
 
     def __init__(self, work: Callable[[], Any], *, seconds: float, memory: int) -> None:
-        self.work, self.seconds = work, seconds
+        self.work = work
 
     def hurry(self, seconds: float) -> None:
-        self.seconds = min(self.seconds, seconds)
+        """Nothing goes on while the caller does something else."""
 
     def result(self) -> Any:
-        """What the work returns; raises ``Unanswered`` where it takes longer."""
-
-        def over(*_: object) -> None:
-            raise Unanswered(f"did not finish in {self.seconds:.3g} s")
-
-        before = signal.signal(signal.SIGALRM, over)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        """What the work returns; raises ``Unanswered`` where z3 fails."""
         try:
             return self.work()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+        except z3.Z3Exception as error:
+            raise Unanswered(f"failed: {error}") from None
 
     def close(self) -> None:
-        pass
+        """Nothing is left running."""
 
 
 def without_children() -> None:
