@@ -345,6 +345,10 @@ class Machine:
         self.triggered |= {m.name for m in self.world.monitors if m.trigger is not None and _means(m.trigger, kind, name, at)}
         self.triggered |= {m.name for m in self.world.monitors if kind == "assert" and any(r.bad and _means(r.event, kind, name, at) for r in m.rules)}
 
+    def accessed(self) -> None:
+        """An access of memory is what a trigger asks for that names no operation (EVENT-7)."""
+        self.triggered |= {m.name for m in self.world.monitors if m.trigger == Event("operation")}
+
     def apply(
         self, monitor: Property, rule: Rule, name: str, args: Mapping[str, int], at: Context, entry: Entry | None
     ) -> None:

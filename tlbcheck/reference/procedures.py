@@ -357,11 +357,13 @@ class Activation:
             if self.logged():
                 return self.next_logged()
             self.step(f"reads {name}", node)
+            machine.accessed()
             return self.log(machine.memory[name])
         value = self.converted(node.args[0], variable.type, variable.name)
         if self.logged():
             return self.next_logged()
         self.step(f"{name} := {value}", node)
+        machine.accessed()
         machine.memory[name] = value
         return self.log(None)
 
