@@ -40,7 +40,7 @@ from tlbcheck.system.transition_system import TransitionSystem
 
 STATES, MANY_STATES = 300, 1_500
 """States of the reference interpreter, after which a model is too large for this; and for one model in twenty."""
-SECONDS = 4.0
+SECONDS = 60.0
 BOUND = 6
 REFUSED = "refused"
 BEYOND = (

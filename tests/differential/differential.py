@@ -35,6 +35,8 @@ SOMETIMES = (
     *("explicit", "full and sets", "default", "full and sets", "certificates"),
 )
 """Each asked of one model in so many: they use solvers, search several times, or replay."""
+EDITS = 100
+"""So many parts of a model are left out, one at a time, to see which constructs matter."""
 RARELY = 3
 """One model in so many is asked of one of them, too."""
 
@@ -152,29 +154,33 @@ def constructs(count: int) -> None:
     """In how many models each construct occurs, and in how many leaving it out changes what the interpreter says."""
     occurs: Counter[str] = Counter()
     matters: Counter[str] = Counter()
+    models = 0
     for seed in range(count):
         text = generate(seed)
         try:
-            ours = reference(*load(text))[0]
+            ours, found, _ = reference(*load(text), STATES)
         except TlbcheckError:
             continue
+        if found is not None and not found.complete:
+            continue
         present = tags(text)
+        models += 1
         occurs.update(present)
         waiting, n = set(present), 0
-        while waiting and n < 150 and (attempt := edited(text, n)) is not None:
+        while waiting and n < EDITS and (attempt := edited(text, n)) is not None:
             n += 1
             gone = waiting - tags(attempt)
             if not gone:
                 continue
             try:
-                changed = reference(*load(attempt))[0] != ours
+                changed = reference(*load(attempt), STATES)[0] != ours
             except Exception:  # no model any more
                 continue
             if changed:
                 matters.update(gone)
                 waiting -= gone
         forget()
-    print(f"{count} models; construct: occurs in, matters in")
+    print(f"{models} models; construct: occurs in, matters in")
     for name in TAGS:
         print(f"  {name}: {occurs[name]}, {matters[name]}")
 

@@ -10,9 +10,7 @@ from loading import forget, load
 MARKS = "mark = marker('mark', 'marks')\n"
 STARTS = "@procedure\ndef start() -> None:\n    pass\n"
 MARK_ONCE = "@procedure\ndef task() -> None:\n    mark()\n"
-CACHE = (
-    "CACHE = CacheKind(name='TLB', fields=(('page', BOOL, (0, 1)),), possible=TRUE, fill=TRUE, initial=FALSE, describe=str)\n"
-)
+CACHE = "CACHE = CacheKind(name='TLB', fields=(('page', BOOL, (0, 1)),), possible=TRUE, fill=TRUE, initial=FALSE, describe=str)\n"
 PROPERTY = "Q = Property('q', 'q', source='here', clauses={'c': 'c'})\n"
 CACHED_TASK = "model = Model(name='random/m', title='m', init=start, task=task, cache=CACHE)\nPROPERTIES = [Q]\n"
 
