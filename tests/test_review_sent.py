@@ -13,7 +13,7 @@ from test_review import NAME, RIGHT, WRONG, diff, mailed, quoted
 
 from tlbcheck.cli import cli
 from tlbcheck.errors import InputError
-from tlbcheck.fit import fit_file, harness_for
+from tlbcheck.fit import fit_file, harness_for, unit_of
 from tlbcheck.hidden import may_be_mended
 from tlbcheck.lang.harness import Reading
 from tlbcheck.library import find_properties
@@ -193,6 +193,50 @@ def test_what_hidden_lines_may_mend_is_no_fault() -> None:
     assert len(said) == 1 and "nothing acts on the TLB before " in said[0][0]
 
 
+STAMP_MOVED = """\
+--- a/xen/arch/x86/flushtlb.c
++++ b/xen/arch/x86/flushtlb.c
+@@ -40,6 +40,8 @@ static u32 pre_flush(void)
+         ring_the_bell();
+ 
+  out:
++    hvm_flush_guest_tlbs();
++
+     return now;
+ }
+ 
+@@ -60,5 +62,5 @@ static void post_flush(u32 t)
+ void write_cr3(unsigned long cr3)
+ {
+-    unsigned long flags, cr4 = read_cr4();
++    unsigned long flags, cr4;
+     u32 t;
+ 
+@@ -67,8 +69,7 @@ void write_cr3(unsigned long cr3)
+     local_irq_save(flags);
+ 
+     t = pre_flush();
+-
+-    hvm_flush_guest_tlbs();
++    cr4 = read_cr4();
+ 
+     write_cr4(cr4 & ~X86_CR4_PGE);
+     asm volatile ( "mov %0, %%cr3" : : "r" (cr3) : "memory" );
+"""
+"""The shape of Xen's 3e635d02d7: what gives CR4 its PGE back stands in the first line that is not shown."""
+
+
+def test_a_hunk_that_stops_before_the_last_write_is_no_false_alarm(tmp_path: Path) -> None:
+    """Nothing is held to be wrong that the next line may mend, with the helper's hunk and without it: the tree is asked for."""
+    first, second = STAMP_MOVED.index("@@ -40"), STAMP_MOVED.index("@@ -60")
+    for text in (STAMP_MOVED, STAMP_MOVED[:first] + STAMP_MOVED[second:]):
+        (tmp_path / "a.diff").write_text(text)
+        made = CliRunner().invoke(cli, ["review", str(tmp_path / "a.diff"), "--engine", "explicit", "-U", "CONFIG_PV"], catch_exceptions=False)
+        assert (made.exit_code, made.stdout, made.stderr.count("\n")) == (2, "", 1)
+        assert "lines of write_cr3 are not in the mail" in made.stderr or "lines of it that are not in the mail may mend that" in made.stderr
+        assert "--tree DIR" in made.stderr
+
+
 def test_blocks_and_conditions_that_a_gap_may_hide() -> None:
     """A hunk that begins at the brace of a hidden if is refused; what else a gap may hide is assumed in the open."""
     lines = RIGHT.replace("    if ( now != cr4 )\n        write_cr4(cr4);\n", "    if ( now == cr4 )\n    {\n        write_cr4(cr4);\n        counter++;\n    }\n").split("\n")
@@ -206,4 +250,26 @@ def test_blocks_and_conditions_that_a_gap_may_hide() -> None:
     long = RIGHT.replace("    post_flush(0);\n", "    barrier();\n" * 60 + "    post_flush(0);\n")
     review = only(diff(long, long.replace("now;", "now = 0;").replace("    post_flush(0);", "    post_flush(1);"), 18).replace(" @@\n", f" @@ {heading}\n"))
     between = [a for a in assumed(review) if "between two hunks of switch_cr3_cr4" in a]
-    assert between and all("no block, loop or condition (#if too) begins or ends" in a for a in between)
+    assert between and all("no variable that the shown lines use gets a value, and no block, loop or condition (#if too) begins or ends" in a for a in between)
+
+
+def test_a_function_that_is_shown_to_its_end_has_no_gap_there() -> None:
+    """The hunk ends with the function's last line: whatever follows it in the file is no line of it, which might mend it."""
+    shown = diff(RIGHT, WRONG, 60)
+    made = only(shown)
+    assert made.after.source is not None and made.after.source.lines[-1].text == "}" and made.after.source.gaps
+    unit = unit_of(made.after.source, harness_for("switch"), Reading())
+    assert unit.missing(unit.segments["switch_cr3_cr4"]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("--- a/x.c\n> +++ b/x.c\n@@ -1,2 +1,2 @@\n \n-a\n+b\n", (), "is of a file that the mail does not name"),
+        (diff(RIGHT, WRONG, 60), ("--engine", "bmc"), "a review needs the explicit engine"),
+    ],
+)
+def test_what_no_review_can_be_made_of_is_refused_in_one_line(tmp_path: Path, text: str, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "a.diff").write_text(text)
+    made = CliRunner().invoke(cli, ["review", str(tmp_path / "a.diff"), *words], catch_exceptions=False)
+    assert (made.exit_code, made.stdout, made.stderr.count("\n")) == (2, "", 1) and said in made.stderr

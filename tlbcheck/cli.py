@@ -354,6 +354,8 @@ def review(reading: Reading, own: Path | None, mail: Path, tree: Path | None, re
     check_outputs(outputs, "review")
     if rev and tree is None:
         raise InputError("--rev needs the repository that has the commit", hint="give it as --tree DIR")
+    if engines and "explicit" not in engines:
+        raise InputError("a review needs the explicit engine: it alone finds every case that a fault has", hint="add --engine explicit")
     text, file = (text_in(sys.stdin.buffer, STDIN), STDIN) if str(mail) == "-" else (read_text(mail), str(mail))
 
     def checked(model: Model) -> ModelEvidence:
@@ -496,7 +498,8 @@ def export_command(reading: Reading, own: Path | None, name: str, property_name:
 def replay_command(own: Path | None, file: Path, outputs: tuple[Path, ...]) -> None:
     """Run the violations of a JSON result again, by code that no engine shares; make reports of it.
 
-    FILE is what --json of verify, review, matrix or list printed; only the first two have runs.
+    FILE is what --json of verify, review, matrix or list printed; only the first two have runs. A review is made again,
+    by the explicit engine, and has to say the same.
 
     Exit status 1 if a violation is confirmed, 0 if the file has none, 2 if it is broken or edited.
     """

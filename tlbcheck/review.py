@@ -161,6 +161,8 @@ def read_reviews(text: str, file: str, reading: Reading, tree: Tree | None = Non
         tree.check()
     code = _Series(tree)
     found, left_out = sent(patches, code.fits)
+    if not found:
+        raise InputError(left_out[0].text, place=left_out[0].place, hint="give the patch with the '--- a/FILE' and '+++ b/FILE' above its hunks")
     made = Reviewed([], [])
     for one in found:
         try:

@@ -1,7 +1,11 @@
-"""The kinds of input that are fuzzed: where each starts, how it is mutated, when it is past its parser, and what reads it."""
+"""The kinds of input that are fuzzed: where each starts, how it is mutated, when it is past its parser, and what reads it.
+
+Those that are cheap to judge come oftener: a C file costs half a second, a JSON result a tenth of that.
+"""
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -19,29 +23,45 @@ from tlbcheck.cli import cli
 from tlbcheck.errors import InputError
 from tlbcheck.fit import harness_for
 from tlbcheck.lang.source import read_source, read_text
-from tlbcheck.library import load_file
+from tlbcheck.library import find_models, find_properties
 from tlbcheck.patch.read import read_patches
 from tlbcheck.report.reread import load as load_result
+from tlbcheck.system.lower import lower
 
 HERE = Path(__file__).resolve()
 C_NAME = "xen/arch/x86/flushtlb.c"
 SWITCH = (HERE.parent / "switch.c").read_text()
-MODEL = HERE.parents[1] / "example" / "models" / "remap.py"
+EXAMPLE = (HERE.parents[1] / "example" / "models" / "remap.py").read_text()
+MODEL = EXAMPLE.replace('about=("fresh-use", "no-fault")', 'about=("no-fault",)').replace('"fresh-use": "violated"', '"no-fault": "proved"').replace('"fresh-use"', '"no-fault"')
+"""The example, of which the library's property alone is asked: it stands in a folder without the example's own."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run on an input; ``FILE`` stands for it, ``SWITCH`` for a good C file, and ``OUT`` for a file to be written.
+
+    ``share``: how often it is chosen beside the others. ``brief``: with a search of a few states (``campaign.brief``).
+    """
+
+    words: tuple[str, ...]
+    share: int = 1
+    brief: bool = False
 
 
 @dataclass(frozen=True)
 class Kind:
     """``bases``: the texts that are mutated. ``read`` raises ``InputError`` where the parser refuses a file.
 
-    ``commands``: what is run on the file, one of them chosen for each input; ``FILE`` stands for it.
+    ``batch``: so many inputs are judged in a round, as many as there are of the other kinds.
     """
 
     name: str
     ending: str
+    batch: int
     bases: Callable[[], list[str]]
     mutate: Callable[[Random, str], str]
     read: Callable[[Path], object]
-    commands: tuple[tuple[str, ...], ...]
+    commands: tuple[Command, ...]
 
 
 def _printed(*words: str) -> str:
@@ -51,32 +71,45 @@ def _printed(*words: str) -> str:
 
 
 def _diff(old: str, new: str, context: int) -> str:
-    import difflib
-
     lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"a/{C_NAME}", f"b/{C_NAME}", n=context)
     return f"diff --git a/{C_NAME} b/{C_NAME}\n" + "".join(lines)
 
 
+CHANGED = SWITCH.replace("    if ( cr4 != old_cr4 )\n", "    if ( cr4 )\n")
+HEAD = "From: Ann Author <ann@example.org>\nSubject: [PATCH] x86: tidy the switch\nDate: Mon, 2 Nov 2026 10:00:00 +0000\n\nIt is simpler.\n\n---\n"
+
+
 @cache
 def _mails() -> list[str]:
-    changed = SWITCH.replace("    if ( cr4 != old_cr4 )\n", "    if ( cr4 )\n")
-    head = "From: Ann Author <ann@example.org>\nSubject: [PATCH] x86: tidy the switch\nDate: Mon, 2 Nov 2026 10:00:00 +0000\n\nIt is simpler.\n\n---\n"
-    return [_diff(SWITCH, changed, 60), head + _diff(SWITCH, changed, 60) + "-- \n2.47.0\n", _diff(SWITCH, changed, 3)]
+    return [HEAD + _diff(SWITCH, CHANGED, lines) + "-- \n2.47.0\n" for lines in (60, 3, 3)]
+
+
+@cache
+def _diffs() -> list[str]:
+    return [_diff(SWITCH, CHANGED, lines) for lines in (60, 3, 3)]
 
 
 @cache
 def _results() -> list[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        patch = Path(folder) / "patch.eml"
-        patch.write_text(_mails()[0])
-        asked = (
-            ("verify", "linux/deferred-flush@no-pending-mark", "--engine", "explicit", "--json"),
-            ("verify", "xen/before-pcid@cr4-not-restored", "--engine", "explicit", "--json"),
-            ("review", str(patch), "--engine", "explicit", "--json"),
-            ("matrix", "xen/before-pcid", "--json"),
-            ("list", "--json"),
-        )
-        return [_printed(*words) for words in asked]
+    small = ("verify", "linux/deferred-flush@no-pending-mark", "-p", "stale-use", "--engine", "explicit", "--json")
+    asked = (
+        ("verify", "linux/deferred-flush@no-pending-mark", "--engine", "explicit", "--json"),
+        ("verify", "xen/before-pcid@cr4-not-restored", "-p", "missing-flush", "--engine", "explicit", "--json"),
+        ("matrix", "xen/before-pcid", "--json"),
+        ("list", "--json"),
+    )
+    return [*[_printed(*small)] * 5, *(_printed(*words) for words in asked)]
+
+
+_KEPT = tempfile.TemporaryDirectory(prefix="fuzzed-reviews-")
+"""Holds the mail that the reviews are of as long as they are replayed."""
+
+
+@cache
+def _reviews() -> list[str]:
+    patch = Path(_KEPT.name) / "patch.diff"
+    patch.write_text(_diffs()[0])
+    return [_printed("review", str(patch), "--engine", "explicit", "--json")]
 
 
 @cache
@@ -105,20 +138,51 @@ def _mails_read(path: Path) -> object:
     return read_patches(read_text(path), str(path))
 
 
+def _model_read(path: Path) -> object:
+    """Its procedures too, which are read where the model is lowered."""
+    return [lower(m, find_properties(["no-fault"], m)) for m in find_models(str(path))]
+
+
+@cache
+def _models() -> list[str]:
+    return [MODEL, *((HERE.parents[2] / "models" / "linux" / name).read_text() for name in ("svm_asid.py", "riscv_asid.py", "deferred_flush.py"))]
+
+
+_REPORTS = ("-o", "OUT.html", "-o", "OUT.sarif", "-o", "OUT.md", "-o", "OUT.xml")
+_BRIEFLY = ("--engine", "explicit", "-p", "no-fault")
+_REPLAYS = (Command(("replay", "FILE"), 4), Command(("replay", "FILE", *_REPORTS)))
+_REVIEWS = (
+    Command(("review", "FILE", "--engine", "explicit"), 40, brief=True),
+    Command(("review", "FILE", "--engine", "explicit", "--json"), 40, brief=True),
+    Command(("review", "FILE", "--engine", "explicit", "--format", "mail", *_REPORTS), 20, brief=True),
+    Command(("review", "FILE", "--engine", "explicit")),
+)
+
 KINDS = (
-    Kind("c", ".c", lambda: [SWITCH], mutate.c, _read_c, (("matrix", "FILE"), ("verify", "FILE", "--engine", "explicit", "-p", "no-fault", "--max-states", "3000"))),
-    Kind("mail", ".eml", _mails, mutate.mail, _mails_read, (("review", "FILE", "--engine", "explicit"), ("review", "FILE", "--engine", "explicit", "--json"))),
-    Kind("result", ".json", _results, mutate.json_text, load_result, (("replay", "FILE"), ("replay", "FILE", "-o", "OUT.html", "-o", "OUT.sarif", "-o", "OUT.md", "-o", "OUT.xml"))),
+    Kind("c", ".c", 24, lambda: [SWITCH], mutate.c, _read_c, (Command(("verify", "FILE", *_BRIEFLY), 40, brief=True), Command(("matrix", "FILE")))),
+    Kind("mail", ".eml", 12, _mails, mutate.mail, _mails_read, _REVIEWS),
+    Kind("diff", ".diff", 12, _diffs, mutate.mail, _mails_read, _REVIEWS),
+    Kind("result", ".json", 200, _results, mutate.json_text, load_result, _REPLAYS),
+    Kind("review", ".json", 2, _reviews, mutate.json_text, load_result, _REPLAYS),
     Kind(
         "certificate",
         ".smt2",
+        60,
         _certificates,
         mutate.certificate,
         load_certificate,
-        (("certify", "FILE", "--timeout", "2"), ("certify", "FILE", "--timeout", "2", "--model", "linux/deferred-flush")),
+        (Command(("certify", "FILE", "--timeout", "2")), Command(("certify", "FILE", "--timeout", "2", "--model", "linux/deferred-flush"))),
     ),
-    Kind("profile", ".toml", lambda: [harness_for("switch").profile.read_text()], _profile, _load_profile, (("matrix", "SWITCH", "--profile", "FILE"),)),
-    Kind("model", ".py", lambda: [MODEL.read_text()], mutate.model, load_file, (("verify", "FILE", "--engine", "explicit", "--max-states", "3000"),)),
+    Kind(
+        "profile",
+        ".toml",
+        12,
+        lambda: [harness_for("switch").profile.read_text()],
+        _profile,
+        _load_profile,
+        (Command(("verify", "SWITCH", "--profile", "FILE", *_BRIEFLY), 40, brief=True), Command(("matrix", "SWITCH", "--profile", "FILE"))),
+    ),
+    Kind("model", ".py", 200, _models, mutate.model, _model_read, (Command(("verify", "FILE", "--engine", "explicit", "-p", "no-fault"), brief=True),)),
 )
 
-__all__ = ["KINDS", "SWITCH", "InputError", "Kind"]
+__all__ = ["KINDS", "SWITCH", "Command", "InputError", "Kind"]

@@ -263,19 +263,44 @@ def certificate(random: Random, text: str) -> str:
 # -- model files
 
 
+def _place(node: ast.Name | ast.Attribute) -> str:
+    """What a name stands for: what is called, an attribute of some name, or a value."""
+    if isinstance(node, ast.Attribute):
+        return f"of {ast.unparse(node.value)}"
+    return "called" if hasattr(node, "called") else "value"
+
+
+def _alike(nodes: list[ast.AST]) -> dict[str, list[str]]:
+    """The names of a file, by what they stand for."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            node.func.called = True  # type: ignore[attr-defined]  # a mark of our own
+    alike: dict[str, list[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Name | ast.Attribute):
+            alike.setdefault(_place(node), []).append(node.id if isinstance(node, ast.Name) else node.attr)
+    return alike
+
+
+def _like(random: Random, alike: dict[str, list[str]], place: str) -> list[str]:
+    """Names to choose from: mostly those of the same place."""
+    return alike[place] if random.random() < 0.85 else [name for names in alike.values() for name in names]
+
+
 def model(random: Random, text: str) -> str:
     """One mutation of a Python file's tree: a name, constant or operator for another, a statement or argument left out or doubled."""
     root = ast.parse(text)
     nodes = list(ast.walk(root))
-    procedures = [n for f in nodes if isinstance(f, ast.FunctionDef) for s in f.body for n in ast.walk(s)]
-    names = sorted({n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)})
+    procedures = [n for f in nodes if isinstance(f, ast.FunctionDef) for n in ast.walk(f)]
+    alike = _alike(nodes)
+    bodies = [n for n in procedures if isinstance(n, ast.FunctionDef | ast.If | ast.While | ast.For | ast.With)]
     for _ in range(20):
-        node = random.choice(procedures if random.random() < 0.6 else nodes)
+        node = random.choice(bodies if random.random() < 0.4 else procedures if random.random() < 0.8 else nodes)
         match node:
             case ast.Name():
-                node.id = random.choice(names)
+                node.id = random.choice(_like(random, alike, _place(node)))
             case ast.Attribute():
-                node.attr = random.choice(names)
+                node.attr = random.choice(_like(random, alike, _place(node)))
             case ast.Constant() if not isinstance(node.value, str):
                 node.value = random.choice((True, False, None, "x", "", *NUMBERS[:8], -5))
             case ast.Compare():
@@ -287,7 +312,7 @@ def model(random: Random, text: str) -> str:
                 if part:
                     k = random.randrange(len(part))
                     part[k : k + 1] = [] if random.random() < 0.5 or part is node.keywords else part[k : k + 1] * 2
-            case ast.FunctionDef() | ast.If() | ast.While() | ast.With() if len(node.body) > 0:
+            case ast.FunctionDef() | ast.If() | ast.While() | ast.For() | ast.With() if len(node.body) > 0:
                 k = random.randrange(len(node.body))
                 node.body[k : k + 1] = random.choice(([ast.Pass()], node.body[k : k + 1] * 2, node.body[k:][::-1][:2]))
             case _:

@@ -36,7 +36,7 @@ from tlbcheck.lang.source import source_of
 from tlbcheck.library import find_properties
 from tlbcheck.matrix import matrix
 from tlbcheck.patch.tree import Tree
-from tlbcheck.review import read_reviews
+from tlbcheck.review import Review, read_reviews
 
 NAME = "xen/arch/x86/flushtlb.c"
 HEADER = "xen/include/asm-x86/flushtlb.h"
@@ -126,7 +126,45 @@ void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
     local_irq_restore(flags);
 }
 """
-SWITCHES = {"ticking": TICKING, "plain": PLAIN}
+GAPPED = """\
+void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+{
+    unsigned long flags, now;
+
+    local_irq_save(flags);
+
+    now = read_cr4();
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    HIDDEN;
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    barrier();
+    if ( now & X86_CR4_PGE )
+        write_cr4(cr4 & ~X86_CR4_PGE);
+
+    write_cr3(cr3);
+    write_cr4(cr4);
+
+    local_irq_restore(flags);
+}
+"""
+HIDDEN = {"emptied": "    now = 0;\n", "exchanged": "    now = cr4;\n"}
+"""Assignments between the hunks of a mail. What is taken for free of them is judged so, and has to say that it was."""
+SWITCHES = {"ticking": TICKING, "plain": PLAIN} | {name: GAPPED.replace("    HIDDEN;\n", line) for name, line in HIDDEN.items()}
+_GAPPED_EDITS = [
+    ("unsigned long flags, now;", "unsigned long now, flags;"),
+    ("    write_cr3(cr3);\n    write_cr4(cr4);\n", "    write_cr3(cr3);\n    barrier();\n    write_cr4(cr4);\n"),
+    ("    if ( now & X86_CR4_PGE )\n", "    if ( X86_CR4_PGE & now )\n"),
+    ("    write_cr3(cr3);\n", ""),
+]
 EDITS: dict[str, list[tuple[str, str]]] = {
     "ticking": [
         ("    write_cr3(cr3);\n", ""),
@@ -159,7 +197,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
         ("    set_cr4(cr4);\n", "    set_cr4(cr4);\n    invpcid_flush_all();\n"),
         ("    ASSERT(cr3 != 0 || cr4 != 0);\n", ""),
     ],
-}
+} | dict.fromkeys(HIDDEN, _GAPPED_EDITS)
 ELSEWHERE = [("return ticks++;", "return ++ticks;"), ("    now = read_cr4();\n    write_cr3(cr3);\n", "    write_cr3(cr3);\n    now = read_cr4();\n")]
 
 
@@ -174,6 +212,8 @@ class Case:
     tree: dict[str, str] | None
     versions: dict[str, tuple[str, str]]
     about: str
+    hidden: str = ""
+    """A statement of the file that the mail does not show."""
 
 
 def diff(old: str, new: str, context: int, name: str = NAME, *, headings: bool = True) -> str:
@@ -315,13 +355,13 @@ def changed(rng: random.Random, text: str, name: str) -> str:
 def case(seed: int) -> Case:
     """The case of a seed: the same one whenever it is asked for."""
     rng = random.Random(seed)
-    name = rng.choice(list(SWITCHES))
+    name = rng.choice([*SWITCHES, "ticking", "plain"])
     old = HEAD + SWITCHES[name] + TAIL
     new = old.replace(*rng.choice(ELSEWHERE)) if rng.random() < 0.1 else HEAD + changed(rng, SWITCHES[name], name) + TAIL
     form, context = rng.choice(list(FORMS)), rng.choice([0, 1, 2, 3, 3, 3, 6, 10, 60])
     text, more, versions = FORMS[form](rng, old, new, context)
     tree = {NAME: old, **more} if rng.random() < 0.5 else None
-    return Case(text, tree, versions, f"seed {seed}: {name}, {form}, -U{context}, {'with' if tree else 'without'} a tree")
+    return Case(text, tree, versions, f"seed {seed}: {name}, {form}, -U{context}, {'with' if tree else 'without'} a tree", HIDDEN.get(name, ""))
 
 
 # -- the judge
@@ -395,7 +435,9 @@ def outcomes(one: Case, judge: Judge, folder: Path) -> list[str]:
         except InputError as error:
             made.append(f"refused: {reason(error.message)}")
             continue
-        if truth and not wrong:
+        if truth and not wrong and _assumed_away(one, r, judge):
+            made.append("clean, as said to be assumed of its gaps")
+        elif truth and not wrong:
             made.append("WRONG: clean, where the file after it is not")
         elif wrong and not truth:
             made.append("WRONG: a false alarm")
@@ -404,6 +446,14 @@ def outcomes(one: Case, judge: Judge, folder: Path) -> list[str]:
         else:
             made.append("wrong, as the file is" if wrong else "clean, as the file is")
     return made
+
+
+def _assumed_away(one: Case, r: Review, judge: Judge) -> bool:
+    """Whether the file is clean but for an assignment that the mail does not show, and the review says that it assumes none there."""
+    if not one.hidden or one.tree is not None or one.hidden.strip() in one.text:
+        return False
+    file = one.versions[_number(r.sent.title)][1]
+    return not judge.file(file.replace(one.hidden, "")) and r.after.model is not None and any("no variable that the shown lines use gets a value" in a for a in r.after.model.assumptions)
 
 
 def _switch(text: str) -> str:

@@ -170,7 +170,7 @@ class CUnit:
             return []
         first, last = segment.lines
         source = segment.origin.source
-        return [g for g in source.gaps if first < g.before <= last + (g.before >= len(source.lines))]
+        return [g for g in source.gaps if first < g.before <= last]
 
     def ignores(self, procedure: p.Procedure) -> tuple[str, ...]:
         """The parameters that callers of the role pass and that ``procedure`` does not take."""

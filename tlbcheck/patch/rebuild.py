@@ -19,7 +19,10 @@ from .diff import FilePatch, Hunk
 from .lexical import CodeLine, Lexer, Nesting, begins_anew, function_name, functions, starts_in_comment
 
 _TREE = "give the tree (--tree DIR)"
-_HIDDEN = "assumed free of TLB effects, and that nothing returns or jumps there, and no block, loop or condition (#if too) begins or ends"
+_HIDDEN = (
+    "assumed free of TLB effects, and that nothing returns or jumps there, no variable that the shown lines use gets a value, "
+    "and no block, loop or condition (#if too) begins or ends"
+)
 """What is assumed of a function's lines that are not in the mail."""
 _OUTSIDE = "assumed to define nothing that the function uses, and to begin or end no #if around it"
 _TAB = 8
@@ -148,7 +151,7 @@ class _Builder:
                 self._leave(hunk.place, reached)
                 name = function_name(_heading(hunk))
                 self.problems.append(Problem(name, InputError(hunk.damage.text, place=hunk.damage.place, hint=_TREE)))
-                self._gap(hunk.place, f"the damaged hunk {hunk.ranges} is left out")
+                self._gap(hunk.place, f"the damaged hunk {hunk.ranges} is left out: {_OUTSIDE}")
                 reached = max(reached, hunk.first(self.sign) + (hunk.old_count if self.sign == "-" else hunk.new_count))
                 continue
             missing = hunk.first(self.sign) - reached

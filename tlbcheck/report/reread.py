@@ -71,13 +71,18 @@ def replay_document(document: Mapping[str, Any], path: Path) -> list[tuple[str, 
     """
     confirmed = []
     try:
-        for _, some in itertools.groupby(_results(document), key=lambda r: (r.model, json.dumps(r.origin))):
+        everything = _results(document)
+        for _, some in itertools.groupby(everything, key=lambda r: (r.model, json.dumps(r.origin))):
             results = list(some)
             subject = _Subject(results, Place(str(path)))
             subject.titled(document)
             for r in results:
                 subject.hold(r)
                 confirmed += [(r.model, r.name, told) for told in subject.confirmed(r)]
+        if document["command"] == "review" and everything:
+            from tlbcheck.report.rereview import again, hold_review
+
+            hold_review(document, again(everything[0].origin), Place(str(path)))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise _broken(path, error) from None
     return confirmed

@@ -35,28 +35,28 @@ def followed(systems: Sequence[TransitionSystem], property_name: str, said: Mapp
             for case in _cases(system, trace):
                 violation = Violation(property_name, said["clause"], case, trace.depth, trace)
                 again = json.loads(json.dumps(Teller(system).violation(violation)))
-                found = _difference(again, {**said, "blame": None, "tried": ""})
+                found = difference(again, {**said, "blame": None, "tried": ""})
                 if not found:
                     return system, violation, again
                 differing = differing or found
     raise ReplayError(differing or "its steps cannot be taken one after the other")
 
 
-def _difference(run: Any, said: Any, where: str = "") -> str:
-    """The first place at which two JSON values differ; empty if none."""
+def difference(run: Any, said: Any, where: str = "") -> str:
+    """The first place at which two JSON values differ, in words; empty if none. ``run``: what was computed again."""
     if isinstance(run, dict) and isinstance(said, dict):
         for name in [*run, *(n for n in said if n not in run)]:
             if name not in said:
                 return f"{where}{name} is missing"
             if name not in run:
-                return f"{where}{name} is no part of a violation"
-            if found := _difference(run[name], said[name], f"{where}{name}."):
+                return f"{where}{name} has no place there"
+            if found := difference(run[name], said[name], f"{where}{name}."):
                 return found
         return ""
     if isinstance(run, list) and isinstance(said, list) and len(run) == len(said):
-        return next((d for i, (a, b) in enumerate(zip(run, said, strict=True), 1) if (d := _difference(a, b, f"{where}{i}."))), "")
+        return next((d for i, (a, b) in enumerate(zip(run, said, strict=True), 1) if (d := difference(a, b, f"{where}{i}."))), "")
     alike = type(run) is type(said) and run == said
-    return "" if alike else f"{where.rstrip('.')} is {_short(said)}, where the run has {_short(run)}"
+    return "" if alike else f"{where.rstrip('.')} is {_short(said)}, where it has to be {_short(run)}"
 
 
 def _short(value: Any) -> str:
