@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import meeting
 import pytest
 from click.testing import CliRunner
 
+from tlbcheck import verify
 from tlbcheck.cli import cli
 from tlbcheck.library import models
 from tlbcheck.report.answers import answers, life_of
@@ -93,6 +95,8 @@ def ask_of_rule(v: Json) -> None:
     assert account["required"]
     assert 0 < account["step"] <= v["depth"]
     assert account["values"]
+    # What is judged as it is done is broken by that step; only of what is seen at a return or in a state, an earlier one may have made it so.
+    assert account["step"] == v["depth"] or account["judged"]["kind"] in ("leave", "state")
     for value in account["values"]:
         if value["since"] and "'s " not in value["name"]:  # what a property has noted is no variable
             assert value["name"] in v["steps"][value["since"] - 1]["after"]
@@ -123,6 +127,80 @@ def test_a_newcomer_s_questions_are_answered_all_over_the_library(name: str) -> 
     assert violations(name)
     for e, v in violations(name):
         ask(e, v)
+
+
+def test_a_flush_is_called_useless_only_where_a_walk_may_come_after_it() -> None:
+    """A walk comes as late as the run allows: where steps are left after it, one of them should have removed the entry."""
+    ((_, v),) = violations("linux/deferred-flush@no-pending-mark")
+    assert (life_of(v).since, v["account"]["change"], v["depth"]) == (2, 3, 7)
+    earlier = {**v, "account": {**v["account"], "change": 1}}
+    assert next(a.text for a in answers(earlier) if a.head == "What was missing") == "no step from 3 to 7 drops the watched entry on CPU1"
+    ((_, w),) = violations("xen/dirty-mask@mask-cleared-early")
+    assert next(a.text for a in answers(w) if a.head == "What was missing").startswith("no flush could remove it in time: after step 9 ")
+
+
+def test_each_of_two_entries_that_matter_together_is_named_by_what_it_is() -> None:
+    """Two translations of one page; and a translation that a walk made through a cached table, which a flush had left."""
+    told = []
+    for model, q in ((meeting.TWO, meeting.ONE_FRAME), (meeting.TABLES, meeting.NO_REUSE)):
+        (violation,) = verify(model.variant("faulty"), [q], engines=["explicit"])[q.name].violations
+        told.append(render(model.name, q.name, violation.told).splitlines())
+    two, tables = told
+    assert "  Watch: the page at its own frame and the page at its reused frame" in two
+    assert "       + speculation caches the page at its own frame" in two
+    assert "       + speculation caches the page at its reused frame" in two
+    assert two[-5:-1] == [
+        "  What was cached: the page at its own frame, by speculation before the first step; the page at its reused frame, by speculation after step 1",
+        "  Since when it has to go (step 1): pte := reused",
+        "  What was missing: nothing drops the page at its own frame with that step",
+        "  Who holds it (step 1): CPU0 still holds the page at its own frame and the page at its reused frame from here on: pte := reused",
+    ]
+    assert (
+        "  What was missing: no flush could remove it in time: after step 3 a walk still makes the page at its reused frame; no step from 1 to 3 drops the table"
+        in tables
+    )
+    assert not any("the watched entry" in line for line in (*two, *tables))
+
+
+ASSERTING = '''
+from tlbcheck import Model, atomic, procedure, shared
+ready, busy = shared("ready", bool), shared("busy", bool)
+@procedure
+def separately() -> None:
+    ready.set(True)
+    assert not ready.get() or busy.get()
+@procedure
+def at_once() -> None:
+    ready.set(True)
+    known = busy.get()
+    with atomic("looks"):
+        assert known or not ready.get()
+@procedure
+def skipping() -> None:
+    ready.set(True)
+    assert not (ready.get() or busy.get())
+@procedure
+def start() -> None:
+    ready.set(False)
+model = Model(name="asserting/TASK", title="t", init=start, task=TASK, about=("no-fault",))
+'''
+
+
+def test_what_an_assertion_read_is_named_with_the_step_that_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each access is a step of its own, and what a part that was not evaluated would have read decided nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    decided = {}
+    for name in ("separately", "at_once", "skipping"):
+        (tmp_path / "models" / f"{name}.py").write_text(ASSERTING.replace("TASK", name))
+        ((_, v),) = violations(f"asserting/{name}")
+        ask_of_rule(v)
+        decided[name] = next(a.text for a in answers(v) if a.head == "What decided")
+    assert decided == {
+        "separately": "ready = yes (read in step 2), busy = no (read in step 3)",
+        "at_once": "ready = yes (read in step 3), known = no",
+        "skipping": "ready = yes (read in step 2)",
+    }
 
 
 @pytest.mark.long

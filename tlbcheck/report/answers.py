@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlbcheck.report.events import Life, cpus, lives, name_of, several, told
+from tlbcheck.report.events import Life, cpus, lives, name_of, several, told, watched
 from tlbcheck.report.wording import for_ever, what, yes_no
 
 _MEND = "What mends it"
@@ -63,14 +63,30 @@ def _on(v: Mapping[str, Any], numbers: Sequence[int]) -> str:
     return f" on {cpus(numbers)}" if several(v) else ""
 
 
+def _besides(v: Mapping[str, Any]) -> list[Life]:
+    """The lives of the other watched entries that the same CPU still holds at the end: they are part of what is wrong."""
+    account = v["account"]
+    latest = {x.entry: x for x in lives(v) if x.cpu == account["cpu"] and x.entry != account["entry"]}
+    return [latest[e] for e in watched(v) if e in latest and latest[e].dropped is None]
+
+
+def _names(v: Mapping[str, Any]) -> str:
+    """What the violation is about: the entry, and those that are wrong together with it."""
+    return " and ".join(name_of(v, e) for e in (v["account"]["entry"], *(x.entry for x in _besides(v))))
+
+
 def _cached(v: Mapping[str, Any]) -> Answer:
     life = life_of(v)
+    return Answer("What was cached", "; ".join(_how_cached(v, x) for x in (life, *_besides(v))), life.since)
+
+
+def _how_cached(v: Mapping[str, Any], life: Life) -> str:
     entry = v["caches"]["entries"][life.entry]["text"]
     if not life.walked:
-        return Answer("What was cached", f"{entry}{_on(v, [life.cpu])}, from the start on", 0)
+        return f"{entry}{_on(v, [life.cpu])}, from the start on"
     walk = next(e for e in told(v)[life.since] if (e["cpu"], e["entry"], e["what"]) == (life.cpu, life.entry, "filled"))
     when = f"after step {life.since}" if life.since else "before the first step"
-    return Answer("What was cached", f"{entry}{_on(v, [life.cpu])}, {'again ' if life.again else ''}by speculation {when}{', ' + walk['from'] if walk.get('from') else ''}", life.since)
+    return f"{entry}{_on(v, [life.cpu])}, {'again ' if life.again else ''}by speculation {when}{', ' + walk['from'] if walk.get('from') else ''}"
 
 
 def _change(v: Mapping[str, Any]) -> Answer:
@@ -96,7 +112,8 @@ def _removal(v: Mapping[str, Any]) -> Answer:
     last = depth - 1 if account["judged"]["kind"] == "operation" else depth
     if life.walked and life.since >= max(account["change"], last) > 0:
         when = f"after step {account['change']}"
-        return Answer("What was missing", f"no flush could remove it in time: {when} a walk still makes {entry}{_on(v, [life.cpu])}")
+        text = f"no flush could remove it in time: {when} a walk still makes {entry}{_on(v, [life.cpu])}"
+        return Answer("What was missing", "; ".join([text, *_kept(v, last)]))
     said = []
     if account["early"]:
         said.append(f"step {account['early'][-1]} flushes {entry} too early")
@@ -107,13 +124,20 @@ def _removal(v: Mapping[str, Any]) -> Answer:
         said.append(f"{steps} {'does not drop' if first + 1 == depth else 'drops'} {'it' if said else entry}{_on(v, [life.cpu])}")
     else:
         said.append(f"nothing drops {'it' if said else entry}{_on(v, [life.cpu])} with that step")
-    return Answer("What was missing", ", and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said))
+    text = ", and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+    return Answer("What was missing", "; ".join([text, *_kept(v, last)]))
+
+
+def _kept(v: Mapping[str, Any], last: int) -> list[str]:
+    """That the other entries which the violation is about stay, too; ``last`` is the last step that could drop one."""
+    kept = [(name_of(v, x.entry), x.since + 1) for x in _besides(v) if x.since < last]
+    return [f"no step from {first} to {last} drops {name}" if first < last else f"step {last} does not drop {name}" for name, first in kept]
 
 
 def _use(v: Mapping[str, Any]) -> Answer:
     """Who goes by the entry at the end, or could."""
     judged, depth, cpu = v["account"]["judged"], v["depth"], v["account"]["cpu"]
-    entry = name_of(v, v["account"]["entry"])
+    entry = _names(v)
     last = doing(v, depth) if depth else "the start"
     can = "can still use" if judged["usable"] else "still holds"
     match judged["kind"]:
