@@ -189,25 +189,37 @@ static const char *const class_name[] = { "global", "nopcid", "kernel", "user" }
 
 /* -- the rows */
 
-struct state { unsigned long cr3, cr4; bool cached[ENTRIES]; };
+/*
+ * What happens to an entry depends on the registers alone, never on another entry. So all that can be cached with the same
+ * registers is kept together: an entry is stale after a switch from there if it is after a switch from one of the caches.
+ */
+struct state { unsigned long cr3, cr4; bool cached[ENTRIES], waiting; };
+
+enum { MOST_STATES = 20000 };
 
 static struct state *states;
-static int known, explored, given;
-enum { MOST_STATES = 20000 };
+static int known, given;
 
 static void reach(void)
 {
-    for ( int i = 0; i < known; i++ )
-        if ( states[i].cr3 == cr3 && states[i].cr4 == cr4 && (i < given || !memcmp(states[i].cached, cached, sizeof(cached))) )
-            return;
-    if ( known == MOST_STATES )
+    struct state *s = states;
+
+    while ( s < states + known && (s->cr3 != cr3 || s->cr4 != cr4) )
+        s++;
+    if ( s < states + given )
+        return;
+    if ( s == states + known )
     {
-        fprintf(stderr, "too many states\n");
-        exit(2);
+        if ( known++ == MOST_STATES )
+        {
+            fprintf(stderr, "too many states\n");
+            exit(2);
+        }
+        *s = (struct state){ .cr3 = cr3, .cr4 = cr4, .waiting = true };
     }
-    states[known].cr3 = cr3;
-    states[known].cr4 = cr4;
-    memcpy(states[known++].cached, cached, sizeof(cached));
+    for ( int e = 0; e < ENTRIES; e++ )
+        if ( cached[e] && !s->cached[e] )
+            s->cached[e] = s->waiting = true;
 }
 
 static void judge(int number, void (*function)(unsigned long, unsigned long), const struct state *from, struct context to)
@@ -247,7 +259,7 @@ static void rows(int number, void (*function)(unsigned long, unsigned long), boo
         for ( int tsd = 0; tsd < 2; tsd++ )
             if ( (root[r].kind != PCID || with_pcids) && (!tsd || root[r].kind > HVM) )
                 all[contexts++] = (struct context){ r, tsd };
-    known = explored = given = 0;
+    known = given = 0;
     for ( int i = 0; i < contexts; i++ )
     {
         cr3 = cr3_of(all[i]) & ~X86_CR3_NOFLUSH;
@@ -259,9 +271,19 @@ static void rows(int number, void (*function)(unsigned long, unsigned long), boo
         reach();
         given = known;
     }
-    for ( ; explored < known; explored++ )
-        for ( int i = 0; i < contexts; i++ )
-            judge(number, function, &states[explored], all[i]);
+    for ( bool more = true; more; )
+    {
+        more = false;
+        for ( int n = 0; n < known; n++ )
+        {
+            if ( !states[n].waiting )
+                continue;
+            more = true;
+            states[n].waiting = false;
+            for ( int i = 0; i < contexts; i++ )
+                judge(number, function, &states[n], all[i]);
+        }
+    }
 }
 
 /* The domain that both vCPUs are of has each kind in turn; the roots' addresses are given. */

@@ -639,7 +639,27 @@ def contradicts_itself() -> None:
     require(X.get())
 
 
-def test_an_init_that_nothing_meets_is_refused() -> None:
-    """RUN-4: there is no run, and so nothing to prove."""
-    with pytest.raises(InputError, match="has no run"):
-        check(model(init=contradicts_itself), [NEVER_BAD], engines=("explicit",))
+@procedure
+def chooses_what_it_forbids() -> None:
+    n = choose(LOW)
+    require(n > 3)
+    N.set(n)
+
+
+@procedure
+def chooses_the_one_that_is_left() -> None:
+    n = choose(LOW)
+    require(n > 2)
+    N.set(n)
+
+
+@pytest.mark.parametrize("engine", ["explicit", "bmc", "pdr", "full", "sets", "reference"])
+@pytest.mark.parametrize("init", [contradicts_itself, chooses_what_it_forbids], ids=lambda p: p.name)
+def test_an_init_that_nothing_meets_is_refused(init: Any, engine: str) -> None:
+    """RUN-4: there is no run, and so nothing to prove, whichever engine is asked; whether no way is left, or no choice on it."""
+    with pytest.raises(InputError, match="has no run: nothing meets what .* requires"):
+        check(model(init=init), [NEVER_BAD], engines=(engine,))
+
+
+def test_an_init_that_one_choice_meets_has_runs() -> None:
+    assert answer(model(init=chooses_the_one_that_is_left)) == "proved"

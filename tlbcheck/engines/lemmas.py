@@ -51,7 +51,8 @@ class Visited:
                 else:
                     fields.append((i, sum(1 << j for j, e in enumerate(entries) if e[name] >> position & 1)))
         most = MOST_BYTES // (size * 2 * len(latches))
-        values = itemgetter(*control, 0, 0)  # at least two, so that it gives a tuple
+        # At least two, so that it gives a tuple; a state without variables is one itself.
+        values: Callable[[State], tuple[int, ...]] = itemgetter(*control, 0, 0) if compiled.variables else tuple
         groups: dict[tuple[int, tuple[int, ...], Bits], int] = {}
         ends = [0]
         for at, records in enumerate([_at_any_depth(search)] if depth is None else _by_depth(search, depth)):

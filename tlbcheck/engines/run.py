@@ -606,7 +606,7 @@ def looked_at(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> 
 
     def judged(r: PropertyEvidence) -> PropertyEvidence:
         occurs = _occurs(system, found, r.property)
-        return r if r.looked or not (occurs or found.complete) else replace(r, looked=True, vacuous=not occurs)
+        return r if r.looked or not (occurs or found.complete) else replace(r, looked=True, vacuous=r.vacuous or not occurs)
 
     return [judged(r) for r in results]
 

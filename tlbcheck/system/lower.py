@@ -378,8 +378,6 @@ class _Lowering(Execution):
     def system(self, steps: list[Step]) -> TransitionSystem:
         model, cache = self.model, self.model.cache
         starts = self.atomically(model.init, 0, "init")
-        if not starts:
-            raise InputError(f"{model.name} has no run: nothing meets what {model.init.name}() requires", place=model.init.place, hint="let init end in some way")
         initial = tuple(self.make_step(i, r, {}, r.guard) for i, r in enumerate(starts))
         self.filling: list[Bad] = []
         fills = self.fills()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from tlbcheck.errors import InputError
-from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, or_, substitute, var, variables
+from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, evaluate, or_, substitute, var, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BOOL
 from tlbcheck.system.slots import first_name, of_entry
@@ -23,13 +23,22 @@ class Start:
 
     def __init__(self, runs: tuple[Step, ...], before: Mapping[str, int], judged: Set[str], entry_variables: Sequence[Variable], model: Model) -> None:
         self.model = model
+        self.before = before
+        if not any(self.possible(s) for s in runs):
+            raise InputError(f"{model.name} has no run: nothing meets what {model.init.name}() requires", place=model.init.place, hint="let init end in some way")
         self.invariants: list[Bad] = []
         self.errors: list[Step] = []
         self.flags: list[str] = []
-        self.before = before
         unmarked = {v.name: const(v.initial, v.type) for v in entry_variables}
         self.marks = [{n: e for n, e in s.entry_updates.items() if e is not unmarked[n]} for s in runs if not s.checks]
         self.steps = tuple(self.left(s, judged) for s in runs)
+
+    def possible(self, s: Step) -> bool:
+        """Whether some case and choices let ``init`` go this way (RUN-4)."""
+        guard = self.settled(s.guard)
+        domains = {f"case.{c.name}": c.domain for c in self.model.cases} | {q.name: q.domain for q in s.parameters}
+        asked = [n for n in variables(guard) if n in domains]
+        return any(evaluate(guard, dict(zip(asked, values, strict=True))) for values in itertools.product(*(domains[n] for n in asked)))
 
     def left(self, s: Step, judged: Set[str]) -> Step:
         """A way through ``init`` with what it leaves of its violations and errors."""
