@@ -20,11 +20,13 @@ from tlbcheck import (
     Range,
     Status,
     Verdict,
+    atomic,
     enter,
     leave,
     marker,
     operation,
     procedure,
+    require,
     shared,
     verify,
 )
@@ -201,6 +203,59 @@ def test_the_command_line_and_json_list_them(monkeypatch: pytest.MonkeyPatch) ->
         CliRunner().invoke(cli, ["verify", "mine/remap", "-p", "no-fault", "--engine", "explicit", "--json"]).output
     )["results"]
     assert [u["clause"] for u in entry["judges_nothing"]] == ["#GP", "#UD", "assert"]
+
+
+@procedure
+def takes_it_back() -> None:
+    while True:
+        with atomic:
+            steps()
+            require(False)
+
+
+@procedure
+def waits_for_what_nobody_does() -> None:
+    while True:
+        with atomic:
+            require(x.get())
+            steps()
+
+
+@pytest.mark.parametrize("engines", [("explicit",), ("pdr",), ("full",), ("sets",), ("reference",), ("explicit", "bmc", "pdr")], ids="+".join)
+@pytest.mark.parametrize("task", [takes_it_back, waits_for_what_nobody_does], ids=lambda p: p.name)
+def test_a_model_that_never_makes_a_step_has_proofs_of_nothing(task: object, engines: tuple[str, ...]) -> None:
+    """EVENT-7: what is required contradicts itself. Of states something is said, the start; that there is no step is told all the same."""
+    (forbids, states) = (prop(("c", operation("steps"), TRUE)), prop())
+    states.clauses["always"] = "in every state"
+    states.never("always", x.expr)
+    nothing = verify(model(task), [forbids], engines=engines)["q"]
+    assert (nothing.words, nothing.status()) == ("proved (vacuous)", Status.UNDECIDED)
+    assert "no run makes a step" in nothing.reason
+    start = verify(model(task), [states], engines=engines)["q"]
+    assert start.words == "proved"
+    assert "no run makes a step" in start.reason
+
+
+def test_a_proof_by_an_invariant_alone_tells_what_no_run_executes() -> None:
+    found = verify(model(waits_for_what_nobody_does), [prop(("c", operation("steps"), TRUE))], engines=["pdr"])["q"]
+    assert [line.rpartition(" ")[2] for line in found.unreached] == ["atomic"]
+
+
+def test_a_clause_that_attaches_to_nothing_is_no_proof_by_an_invariant_either() -> None:
+    found = verify(model(goes_on), [prop(("c", operation("other"), TRUE))], engines=["pdr"])["q"]
+    assert (found.words, found.status()) == ("proved (vacuous)", Status.UNDECIDED)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_trigger_without_a_name_is_any_access_too(engine: str) -> None:
+    """The model performs no operation, and reads and writes."""
+    q = prop(("c", operation("other"), TRUE), trigger=operation(""))
+    assert verify(model(counts_to_one), [q], engines=[engine])["q"].words == "proved"
+
+
+@procedure
+def counts_to_one() -> None:
+    x.set(True)
 
 
 # -- what a proof may hide

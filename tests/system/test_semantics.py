@@ -657,7 +657,7 @@ def chooses_the_one_that_is_left() -> None:
 @pytest.mark.parametrize("init", [contradicts_itself, chooses_what_it_forbids], ids=lambda p: p.name)
 def test_an_init_that_nothing_meets_is_refused(init: Any, engine: str) -> None:
     """RUN-4: there is no run, and so nothing to prove, whichever engine is asked; whether no way is left, or no choice on it."""
-    with pytest.raises(InputError, match="has no run: nothing meets what .* requires"):
+    with pytest.raises(InputError, match=r"has no run: nothing meets what .* requires"):
         check(model(init=init), [NEVER_BAD], engines=(engine,))
 
 

@@ -79,7 +79,7 @@ def _said_of(system: TransitionSystem, goal: str) -> str:
         return f"whether what {goal} speaks of ever happens is not known"
     tracked = represented(system, decided)
     prop = next(p for p in system.properties if p.name == goal)
-    (looked,) = looked_at(tracked, [PropertyEvidence(prop, Verdict.PROVED, (), {}, looked=False)])
+    (looked,), _ = looked_at(tracked, [PropertyEvidence(prop, Verdict.PROVED, (), {}, looked=False)])
     if not looked.looked:
         return f"whether what {goal} speaks of ever happens was not found out"
     return f"what {goal} speaks of never happens" if looked.vacuous else ""

@@ -28,7 +28,7 @@ from tlbcheck.result import EngineAnswer, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided, without_entries
-from tlbcheck.system.transition_system import TransitionSystem
+from tlbcheck.system.transition_system import Step, TransitionSystem
 
 _DEEPEST = 10_000
 _CROSS_CHECK = 10
@@ -87,6 +87,8 @@ class ModelEvidence:
     """What engines found that track entries, if both kinds were asked."""
     lowered: TransitionSystem | None = None
     """The whole system, where engines searched one from which something was cut away."""
+    seen: EngineResult | None = None
+    """What a search saw that looked for triggers alone, where no engine enumerates."""
 
     @property
     def whole(self) -> TransitionSystem:
@@ -350,10 +352,10 @@ def check(
     found = [r for r in (explicit, bmc, *proofs) if r is not None]
     _finite_runs_only(system, [r for r in found if r is not explicit])
     agree(model.name, found)
-    results = looked_at(system, [_combine(system, p, found) for p in properties])
+    results, seen = looked_at(system, [_combine(system, p, found) for p in properties])
     if recheck:
         _recheck(system, results)
-    return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs, lowered=lowered)
+    return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs, lowered=lowered, seen=seen)
 
 
 def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None) -> tuple[Tracked | None, EngineResult]:
@@ -529,7 +531,8 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
         violations = [v for v in explicit.violations if v.property == q.name]
     looked = verdict is not Verdict.PROVED or (explicit is not None and (explicit.complete or _occurs(system, explicit, q)))
     unjudged = _unjudged(system, q)
-    remarks = (*(dict.fromkeys(unjudged.values()) if empty else ()), *(f"nothing satisfies what {p.name}() requires" for p in uncalled))
+    still = [_STILL] if explicit is not None and explicit.complete and not _moves(explicit) and verdict is not Verdict.VIOLATED else []
+    remarks = (*(dict.fromkeys(unjudged.values()) if empty else ()), *(f"nothing satisfies what {p.name}() requires" for p in uncalled), *still)
     notes = _notes(system, q) if verdict is not Verdict.VIOLATED else []
     return PropertyEvidence(q, verdict, remarks, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked, unjudged, notes)
 
@@ -577,16 +580,31 @@ def judges_nothing(system: TransitionSystem, q: Property) -> bool:
     return set(unjudged) == attached and not forbids
 
 
+_STILL = "no run makes a step"
+
+
+def _moves(found: EngineResult) -> bool:
+    """Some run makes a step."""
+    return bool(found.steps_fired) or found.moved
+
+
 def _fired(system: TransitionSystem, found: EngineResult, q: Property) -> bool:
-    """The trigger occurred in some run, or an assertion that ``q`` judges was executed (EVENT-7)."""
+    """The trigger occurred in some run, or an assertion that ``q`` judges was executed; without a trigger, there is a step, or something to judge without one (EVENT-7)."""
     trigger = q.trigger
-    if trigger is None or (trigger.kind == "fill" and found.cached_entries != 0):
+    if trigger is None:
+        return bool(q.invariants or q.liveness) or _moves(found) or _occur([r.event for r in q.rules], system.initial)
+    if trigger.kind == "fill" and found.cached_entries != 0:
         return True
     if found.engine == REFERENCE:  # it knows of no steps, and was asked for the trigger itself
         return (trigger.kind, trigger.name) in found.fired
     taken = [*(system.steps[i] for i in found.steps_fired), *(system.initial[i] for i in found.starts)]
     asked = [trigger, *([Event("access")] if trigger == Event("operation") else []), *(r.event for r in q.rules if r.bad and r.event.kind == "assert")]
-    return any(a.kind == e.kind and a.name in ("", e.name) and a.within in ("", e.within) for a in asked for s in taken for e in s.events)
+    return _occur(asked, taken)
+
+
+def _occur(asked: Sequence[Event], steps: Sequence[Step]) -> bool:
+    """Whether one of the events happens in one of the steps."""
+    return any(a.kind == e.kind and a.name in ("", e.name) and a.within in ("", e.within) for a in asked for s in steps for e in s.events)
 
 
 def _occurs(system: TransitionSystem, explicit: EngineResult, q: Property) -> bool:
@@ -598,17 +616,20 @@ _LOOKED_AT = 20_000
 """Control states in which a trigger is looked for that no complete search has told of: most occur within the first steps."""
 
 
-def looked_at(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> list[PropertyEvidence]:
-    """Proofs of which nothing is known about their trigger, after a short search for it."""
+def looked_at(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> tuple[list[PropertyEvidence], EngineResult | None]:
+    """Proofs of which nothing is known about their trigger, after a short search for it; and what that saw, if there was need of one."""
     if all(r.looked for r in results):
-        return list(results)
+        return list(results), None
     found = Tracked(system, limit=_LOOKED_AT).run()
 
     def judged(r: PropertyEvidence) -> PropertyEvidence:
         occurs = _occurs(system, found, r.property)
-        return r if r.looked or not (occurs or found.complete) else replace(r, looked=True, vacuous=r.vacuous or not occurs)
+        if r.looked or not (occurs or found.complete):
+            return r
+        still = () if _moves(found) else (_STILL,)
+        return replace(r, looked=True, vacuous=r.vacuous or not occurs, remarks=(*r.remarks, *still))
 
-    return [judged(r) for r in results]
+    return [judged(r) for r in results], found
 
 
 def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> list[Procedure]:

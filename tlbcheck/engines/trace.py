@@ -93,6 +93,8 @@ class EngineResult:
     seconds: float = 0.0
     fired: dict[tuple[str, str], int] = field(default_factory=dict)
     steps_fired: frozenset[int] = frozenset()
+    moved: bool = False
+    """Some run makes a step, by an engine that does not say which."""
     starts: frozenset[int] = frozenset()
     """The ways through ``init`` that a run may take."""
     reason: str = ""

@@ -29,6 +29,7 @@ def interpret(model: Model, properties: Sequence[Property], *, max_states: int |
         violations=[Violation(name, clause, (), depth) for (name, clause), (depth, _) in found.bad.items()],
         states=found.states,
         seconds=time.perf_counter() - began,
+        moved=found.moved,
         fired=triggers | {("opened", name): 1 for name in found.opened},
         reason=found.reason,
         runs={

@@ -25,8 +25,8 @@ Tell = Callable[[], str]
 class Found:
     """What a search found. ``bad``: for each property and clause the least number of steps, and the run.
 
-    ``states`` counts memory, caches, ghosts and where each activation stands with all its locals. ``reason``: why it is
-    not complete.
+    ``states`` counts memory, caches, ghosts and where each activation stands with all its locals. ``moved``: a step was
+    possible. ``reason``: why it is not complete.
     """
 
     complete: bool
@@ -36,6 +36,7 @@ class Found:
     triggered: frozenset[str]
     opened: frozenset[str]
     errors: Mapping[str, str]
+    moved: bool
     reason: str = ""
     reached: Mapping[State, int] = field(default_factory=dict)
 
@@ -61,7 +62,7 @@ class Search:
 
     def run(self, *, max_states: int | None = None, seconds: float = float("inf")) -> Found:
         """Visit everything. Raises ``InputError`` for what is wrong with the model, when it comes to it."""
-        until, reason, depth = time.monotonic() + seconds, "", 0
+        until, reason, depth, moved = time.monotonic() + seconds, "", 0, False
         layer = [s for told, m in self.starts() if (s := self.arrive(m, None, told, 0, None)) is not None]
         if not self.depths:
             reason = "init has no way to its end: there is no run"
@@ -77,6 +78,7 @@ class Search:
             following = []
             for state in layer:
                 for told, m, whose in self.steps(state):
+                    moved = True
                     if (s := self.arrive(m, state, told, depth, whose)) is not None:
                         following.append(s)
                 if max_states is not None and len(self.depths) > max_states:
@@ -97,6 +99,7 @@ class Search:
             frozenset(self.triggered),
             frozenset(self.opened),
             self.errors,
+            moved,
             reason,
             self.depths,
         )

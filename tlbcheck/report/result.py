@@ -19,10 +19,12 @@ from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared
 from tlbcheck.engines.trace import State, Trace, TraceStep, Violation
 from tlbcheck.engines.waiting import Wait, waits
 from tlbcheck.errors import InputError, Place, shown_file
+from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import evaluate, show, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.program import AtomicBlock, Statement, walk
 from tlbcheck.lang.types import BoolType, Type, WordType
+from tlbcheck.library import find_models
 from tlbcheck.reliance import reliances, settle
 from tlbcheck.replay.history import FILLED, Event, History
 from tlbcheck.replay.interpreter import Entry
@@ -31,6 +33,7 @@ from tlbcheck.report.caches import numbered, points
 from tlbcheck.report.caches import write as write_caches
 from tlbcheck.report.wording import file_and_line, yes_no
 from tlbcheck.result import Counterexample, Expectation, ModelResult, PropertyResult, Reliance, Scope, Unjudged, Vacuity, Verdict
+from tlbcheck.stand_ins import granted
 from tlbcheck.system.slots import of_entry, slot_name
 from tlbcheck.system.sufficiency import Sufficiency
 from tlbcheck.system.transition_system import Step, TransitionSystem
@@ -438,7 +441,9 @@ def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelR
     ``every_case``: with each run that has a trace, instead of the shortest, and the shortest by a caller that exists.
     """
     teller, relies = Teller(evidence.system), reliances(evidence.model)
-    common = _Common(digest(evidence.whole), tuple(unreached(evidence)), (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system)), relies)
+    premises = (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system))
+    shown = tuple((c, find_models(c.shown_by)[0]) for c in evidence.model.relied_on())
+    common = _Common(digest(evidence.whole), tuple(unreached(evidence)), premises, relies, shown)
     results = [_property_result(evidence, p, teller, common, every_case=every_case) for p in evidence.results]
     return ModelResult(evidence.model.name, evidence.model.title, settle(results, {}, ()))
 
@@ -450,6 +455,8 @@ class _Common(NamedTuple):
     unreached: tuple[str, ...]
     premises: tuple[str, ...]
     relies: tuple[Reliance, ...]
+    shown: tuple[tuple[Contract, Model], ...]
+    """What is relied on, each with the model that is to show it."""
 
 
 def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Teller, common: _Common, *, every_case: bool) -> PropertyResult:
@@ -476,7 +483,10 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
         depths={clause: min(v.depth for v in p.violations if v.clause == clause) for clause in dict.fromkeys(v.clause for v in p.violations)},
         violations=tuple(Counterexample(teller.violation(v, evidence.blame.get(id(v)))) for v in shown),
         origin=dict(model.origin),
-        **common._asdict(),
+        model_digest=common.model_digest,
+        unreached=common.unreached,
+        premises=(*common.premises, *(said for c, shows in common.shown if (said := granted(model, shows, c, p.property)))),
+        relies=common.relies,
     )
 
 
@@ -512,7 +522,8 @@ def invariant_in_words(evidence: ModelEvidence, p: PropertyEvidence) -> tuple[st
 
 def unreached(evidence: ModelEvidence) -> list[str]:
     """Source lines of the model that no run executes, and that no cache is ever filled, where none is."""
-    if evidence.explicit is None or not evidence.explicit.complete:
+    found = evidence.explicit or evidence.seen
+    if found is None or not found.complete:
         return []
 
     def place(s: Step) -> str:
@@ -520,9 +531,9 @@ def unreached(evidence: ModelEvidence) -> list[str]:
         return f"{at['file']}:{at['line']} {s.action}"
 
     lines = [s for s in evidence.system.steps if s.places and not s.checks]  # that no error of the model is reached is as it should be
-    reached = {place(s) for s in lines if s.index in evidence.explicit.steps_fired}
+    reached = {place(s) for s in lines if s.index in found.steps_fired}
     cache = evidence.system.cache
-    empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and evidence.explicit.cached_entries == 0 else []
+    empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and found.cached_entries == 0 else []
     return [*sorted({place(s) for s in lines} - reached), *empty]
 
 
