@@ -36,7 +36,7 @@ def writes_y() -> None:
 def f() -> bool:
     mark()
     writes_y()
-    b = choose(bool)
+    b: bool = choose(bool)
     mark()
     return b
 
