@@ -312,12 +312,18 @@ def _bodies(draw: st.DrawFn) -> tuple[Op, ...]:
     return (*early, *first, *middle, *last)
 
 
+def _ends_in_a_step(body: Sequence[Op]) -> bool:
+    """Whether an operation comes after the last free choice: a handler that can end without one is refused (STEP-3, STEP-6)."""
+    last = max((i for i, x in enumerate(body) if x.kind == "either"), default=-1)
+    return any(x.kind not in ("if", "assert", "read CR3", "read CR4") for x in body[last + 1 :])
+
+
 @st.composite
 def specs(draw: st.DrawFn, *, few_entries: bool = False) -> Spec:
     """A random model; with ``few_entries``, one whose TLB has at most four, for exponential engines."""
     global_pages: tuple[int, ...] = draw(st.sampled_from([(0,), (0, 1), (0,), ()]))
     interrupt = draw(st.sampled_from(["", "flush", "", "load", "switch", ""]))
-    body, targets = draw(_bodies()), draw(_targets())
+    body, targets = draw(_bodies().filter(_ends_in_a_step)), draw(_targets())
     if not few_entries:
         return Spec(body, targets, interrupt, global_pages)
     pages = draw(st.sampled_from([(1,), (0,)]))

@@ -99,6 +99,7 @@ def test_the_text_is_deterministic() -> None:
     assert certificate(again, invariant, head(again, covered(result.model, result.decided))) == text()
 
 
+@pytest.mark.long
 def test_it_is_plain_smt_lib(tmp_path: Path) -> None:
     """The file as it stands, check-sat commands and all, runs through a solver: three times unsat."""
     import cvc5
@@ -209,6 +210,7 @@ def test_an_edited_certificate_of_the_literal_caches_is_refused(name: str, tmp_p
     assert "refused" in str(error.value)
 
 
+@pytest.mark.long
 def test_a_certificate_of_the_literal_caches_is_none_of_another_size(tmp_path: Path) -> None:
     """What is proved for one number of CPUs and PCIDs is not taken for another, even if the name says so."""
     bench = Path(__file__).parents[1] / "bench"
@@ -304,6 +306,7 @@ def test_the_invariant_in_words_is_true_of_what_was_visited() -> None:
     assert any(re.search(r"switch_cr3_cr4_before_pcid:\d+", s) for s in said)
 
 
+@pytest.mark.long
 def test_what_is_about_runs_without_an_end_too_gets_none_and_none_is_accepted_for_it(tmp_path: Path) -> None:
     """An invariant shows half of such a property: the half that it shows would be taken for the whole."""
     model, goal = find_models("xen/before-pcid")[0], "no-fault"

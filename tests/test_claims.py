@@ -101,6 +101,7 @@ def test_a_certificate_without_a_model_is_no_status_0(proofs: Path) -> None:
     assert "was not checked, --model does that" in result.stdout
 
 
+@pytest.mark.long
 def test_a_proof_for_one_processor_is_none_for_another(proofs: Path) -> None:
     for processor in ("common", "intel"):
         (file,) = (proofs / processor).glob("*")
@@ -113,6 +114,7 @@ def test_a_proof_for_one_processor_is_none_for_another(proofs: Path) -> None:
     assert "it is for processor 'intel'" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_certificate_of_c_rests_on_the_options_by_which_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("switch.c").write_text(C)

@@ -33,6 +33,7 @@ def test_the_posted_patch_has_four_faults() -> None:
     assert {v.property for v in by_kind["missing"].violations} == {"no-fault"}
 
 
+@pytest.mark.long
 def test_one_fault_left() -> None:
     """With the other faults repaired by hand, only this one is found."""
     found = faults(explore("xen/pcid-v5@only-pcide-late", engines=["explicit"]))

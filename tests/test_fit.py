@@ -49,6 +49,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_verify_tells_the_file_s_own_lines(file: Path) -> None:
     """CR4 is read before interrupts go off (as in xen.md's W0): with a state sync in between, the old value is acted upon."""
     result = run("verify", str(file), "--json", "--engine", "explicit", "--fact", "pcid=no")

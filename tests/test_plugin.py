@@ -371,6 +371,7 @@ def test_loading_the_plugin_imports_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_workers_of_xdist_share_the_tests(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it=HEAD + "@pytest.mark.tlbcheck(model=[tiny, tiny.variant('broken')], properties=[paired, anywhere])\ndef test(): ...\n")
     found = suite.runpytest_subprocess(*LOAD, "-p", "no:cacheprovider", "--strict-markers", "-n", "2", "--dist", "loadgroup")

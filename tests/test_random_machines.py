@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from strategies import Spec, build, specs
 
 from tlbcheck.engines.bmc import Bounded
@@ -38,6 +38,7 @@ def examples(usual: int, part: float = 1.0) -> Callable[[Callable[..., None]], C
         deadline=None,
         derandomize=not ASKED,
         database=None,
+        phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
@@ -85,7 +86,7 @@ def observe(spec: Spec, found: Depths, seen: Counter[str]) -> None:
 def test_tracked_agrees_with_full_and_with_replay() -> None:
     seen: Counter[str] = Counter()
 
-    @examples(200)
+    @examples(120)
     @given(specs())
     def check(spec: Spec) -> None:
         system = lowered(spec)

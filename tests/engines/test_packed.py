@@ -145,6 +145,7 @@ def test_cr3race_has_the_states_and_transitions_of_its_specification() -> None:
         assert result.verdict("no-foreign") == "proved"
 
 
+@pytest.mark.long
 def test_one_tracked_entry_by_tables_has_the_states_that_the_explicit_engine_visits() -> None:
     """Random machines and cr3race; entry after entry, with symmetry: states, transitions, depths and steps."""
     seen: Counter[str] = Counter()

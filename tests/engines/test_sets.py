@@ -139,6 +139,7 @@ def test_the_set_holds_exactly_the_states_that_enumeration_finds() -> None:
     assert not told.holds(state | {"cpu0.cr3": 77})
 
 
+@pytest.mark.long
 def test_a_set_seen_through_fewer_variables_is_the_set_of_the_smaller_system() -> None:
     """What a property does not depend on is left out of its certificate."""
     model = find_models("xen/xpti")[0]

@@ -121,7 +121,12 @@ def test_an_entry_is_stale_on_the_cpu_that_changed_its_tables_alone(project: Pat
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("linux/riscv-asid@leaves-mask", "frame-isolation"), ("linux/svm-asid@migration-keeps-generation", "frame-isolation"), ("xen/shootdown@local-only-flush", "shootdown")]
+    ("model", "name"),
+    [
+        ("linux/riscv-asid@leaves-mask", "frame-isolation"),
+        ("linux/svm-asid@migration-keeps-generation", "frame-isolation"),
+        pytest.param("xen/shootdown@local-only-flush", "shootdown", marks=pytest.mark.long),
+    ],
 )
 def test_engine_and_replay_agree_on_which_cpus_hold_the_entry(model: str, name: str) -> None:
     v = violated(model, "explicit", name)

@@ -96,6 +96,7 @@ def test_a_broken_result_makes_no_report(args: tuple[str, ...], field: str, tmp_
         assert "a field is missing" in result.stderr
 
 
+@pytest.mark.long
 def test_another_run_makes_the_same_pages(made: Path, tmp_path: Path) -> None:
     """Nothing that varies from run to run, such as seconds, is in the page, the SARIF log, the trace or the Markdown."""
     files = {e: tmp_path / f"again.{e}" for e in ("html", "sarif", "itf.json", "md")}

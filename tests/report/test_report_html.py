@@ -378,6 +378,7 @@ def test_what_a_screen_reader_needs_is_there(opened: Open, pages: dict[str, Path
         assert one(viewer, ".now").get_attribute("aria-live") == "polite"
 
 
+@pytest.mark.long
 def test_the_keyboard_reaches_what_can_be_used_and_shows_where_it_is(opened: Open, pages: dict[str, Path]) -> None:
     page = opened(pages["violation"])
     seen = set()

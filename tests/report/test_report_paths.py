@@ -74,7 +74,7 @@ FEW = ("-U", "CONFIG_PV", "--fact", "pcid=no", "--profile", "my.toml")
         (("verify", "arch/x86/flushtlb.c", *FEW, "--engine", "explicit", "-p", "missing-flush", "--full"), ("json", "html", "md", "sarif", "xml", "itf.json")),
         (("matrix", "arch/x86/flushtlb.c", *FEW), ("json", "html", "md")),
         (("review", "the.patch", "--tree", "..", *FEW, "--engine", "explicit"), ("json", "html", "md", "sarif", "xml")),
-        (("review", "the.patch", "--tree", "..", *FEW, "--engine", "explicit", "--format", "mail"), ()),
+        pytest.param(("review", "the.patch", "--tree", "..", *FEW, "--engine", "explicit", "--format", "mail"), (), marks=pytest.mark.long),
     ],
     ids=["verify", "matrix", "review", "mail"],
 )

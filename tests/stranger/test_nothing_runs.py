@@ -64,7 +64,7 @@ def hostile(tmp_path: Path, marker: Path) -> Path:
     [
         ("review", "patch.diff", "--engine", "explicit"),
         ("review", "patch.diff", "--engine", "explicit", "--tree", "."),
-        ("verify", NAME, "--engine", "explicit"),
+        ("verify", NAME, "-p", "no-fault", "--engine", "explicit"),
         ("verify", NAME, "xen/before-pcid", "-p", "no-fault", "--engine", "explicit"),
         ("matrix", NAME),
         ("export", NAME, "-p", "no-fault", "-o", "out.smt2"),
