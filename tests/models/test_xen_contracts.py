@@ -95,6 +95,7 @@ def test_every_reliance_names_a_model_that_shows_it() -> None:
         assert all(not r.requires or "requires" in models()[name].about for r in found), f"{name} does not judge its calls"
 
 
+@pytest.mark.long
 def test_what_is_shown_is_what_the_relying_models_and_their_variants_run() -> None:
     """No flag or procedure differs below a contract; the switch is today's, by name. A variant that changes the flush itself is not shown by the flush as it is."""
     relying = [x for m in models().values() if m.contracts for x in (m, *(m.variant(v) for v in m.variants))]

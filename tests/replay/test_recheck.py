@@ -85,12 +85,14 @@ def both(model: Model, chosen: Sequence[Property]) -> Recheck:
 # -- the library
 
 
+@pytest.mark.long
 def test_a_proof_of_the_library_is_confirmed() -> None:
     result = both(find_models("xen/before-pcid")[0], PROPERTIES)
     assert result.holds
     assert result.configurations > 10_000
 
 
+@pytest.mark.long
 def test_a_violation_is_found_without_the_engines() -> None:
     result = both(find_models("xen/before-pcid@cr4-not-restored")[0], PROPERTIES)
     assert result.violated == {("switch-lands", "CR4")}

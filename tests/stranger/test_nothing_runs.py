@@ -88,6 +88,7 @@ def test_a_folder_without_models_is_refused(hostile: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "tlbcheck: xen: has no folder models and none called properties; give the folder that holds them: --models DIR\n")
 
 
+@pytest.mark.long
 def test_a_result_of_c_is_replayed_without_running_anything(hostile: Path, marker: Path) -> None:
     done = run(hostile, "verify", NAME, "--engine", "explicit", "-o", "result.json")
     assert done.returncode == 1
