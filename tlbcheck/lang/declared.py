@@ -549,10 +549,13 @@ class Declared:
 
 
 def flags_read(model: Model) -> set[str]:
-    """The flags on which anything in ``model`` depends: what its procedures do, its cache, meanings, settings and interrupts."""
+    """The flags on which anything in ``model`` depends: what its procedures do, its cache, meanings, settings and interrupts.
+
+    Behind a contract too: what is relied on has to be shown under the same flags.
+    """
     own = [*model.meanings.values(), *model.settings.values(), *(i.when for i in model.interrupts)]
     own += [model.cache.possible, model.cache.fill, model.cache.initial] if model.cache else []
-    for procedure in model.reachable():
+    for procedure in dict.fromkeys([*model.reachable(), *replace(model, contracts=()).reachable()]):
         for s in p.walk(procedure.body):
             own += p.expressions(s)
             for _, required in model.requirements(s.procedure) if isinstance(s, p.Call) else ():
