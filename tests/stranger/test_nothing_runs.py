@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import resource
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
 from command import TLBCHECK
 
 from tlbcheck.errors import InputError
+from tlbcheck.patch import tree
 from tlbcheck.patch.tree import Tree
 
 NAME = "xen/arch/x86/flushtlb.c"
@@ -211,3 +215,60 @@ def test_links_in_a_commit_are_not_followed(repository: Path) -> None:
     git(repository, "commit", "--quiet", "-m", "link")
     assert Tree(repository, "HEAD").read("link.c") is None
     assert Tree(repository).read("link.c") is None
+
+
+# -- a few bytes that stand for gigabytes
+
+
+def _loose(repository: Path, kind: bytes, chunk: bytes, times: int) -> str:
+    """A loose object of so many chunks; its name."""
+    header = b"%s %d\0" % (kind, len(chunk) * times)
+    name, packer, packed = hashlib.sha1(header), zlib.compressobj(), []
+    packed.append(packer.compress(header))
+    for _ in range(times):
+        name.update(chunk)
+        packed.append(packer.compress(chunk))
+    packed.append(packer.flush())
+    digest = name.hexdigest()
+    file = repository / ".git" / "objects" / digest[:2] / digest[2:]
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"".join(packed))
+    return digest
+
+
+def _commit(repository: Path, tree: str) -> str:
+    text = f"tree {tree}\nauthor A <a@b> 0 +0000\ncommitter A <a@b> 0 +0000\n\nx\n".encode()
+    return _loose(repository, b"commit", text, 1)
+
+
+def _entry(mode: str, name: str, digest: str) -> bytes:
+    return f"{mode} {name}\0".encode() + bytes.fromhex(digest)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+def test_an_object_that_inflates_hugely_is_refused_in_one_line(repository: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """200 MiB of nothing, in 200 KiB: with a bound of 100 MiB, neither the process nor the system runs out of memory."""
+    monkeypatch.setattr(tree, "_INFLATED", 100 << 20)
+    blob = _loose(repository, b"blob", bytes(1 << 20), 200)
+    top = _loose(repository, b"tree", _entry("100644", "bomb.c", blob), 1)
+    commit = _commit(repository, top)
+    if packed:
+        git(repository, "branch", "bomb", commit)
+        git(repository, "repack", "-a", "-d", "-q")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(InputError, match="has an object that takes more than 100 MiB to read"):
+        Tree(repository, commit).read("bomb.c")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert Tree(repository, "v1").read(NAME) is not None
+
+
+def test_trees_that_stand_for_more_files_than_there_are_in_the_world_are_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve trees, each of ten times the next: 10^12 folders, with no file in them or with one."""
+    monkeypatch.setattr(tree, "_ENTRIES", 5_000)
+    blob = _loose(repository, b"blob", b"int x;\n", 1)
+    for inmost in (b"", _entry("100644", "x.h", blob)):
+        digest = _loose(repository, b"tree", inmost, 1)
+        for _ in range(12):
+            digest = _loose(repository, b"tree", b"".join(_entry("40000", f"d{i}", digest) for i in range(10)), 1)
+        with pytest.raises(InputError, match="has 5,000 files and folders or more"):
+            Tree(repository, _commit(repository, digest)).headers()

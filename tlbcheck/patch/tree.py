@@ -8,6 +8,7 @@ Python, and the configuration is not read at all.
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import os
 import re
@@ -20,12 +21,18 @@ from typing import TYPE_CHECKING
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.source import LARGEST, Source, decoded, read_source, source_of
 
+from .bounded import bounded
+
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID, ShaFile
     from dulwich.objects import Tree as TreeObject
     from dulwich.repo import BaseRepo
 
 _LINK = 0o120000
+_INFLATED = 1 << 30
+"""Bytes that reading one file of a commit, or its list of files, may take."""
+_ENTRIES = 500_000
+"""Files and folders of a commit: a few trees that name each other can stand for any number."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,13 @@ class Tree:
         from dulwich.object_store import iter_tree_contents
 
         try:
-            listed = list(iter_tree_contents(self._repository.object_store, self._root.id))
+            with bounded(_INFLATED):
+                entries = iter_tree_contents(self._repository.object_store, self._root.id, include_trees=True)
+                listed = list(itertools.islice(entries, _ENTRIES))
         except Exception as error:
             raise self._unreadable(error) from None
+        if len(listed) == _ENTRIES:
+            raise InputError(f"'{self.revision}' has {_ENTRIES:,} files and folders or more", place=Place(str(self.path)), hint=_CHECK_OUT)
         return [os.fsdecode(e.path) for e in listed if e.path is not None and e.path.endswith(b".h") and e.mode != _LINK]
 
     def _of_commit(self, name: str) -> Source | None:
@@ -82,8 +93,9 @@ class Tree:
         from dulwich.objects import Blob
 
         try:
-            mode, sha = self._root.lookup_path(self._object, name.encode())
-            found = self._object(sha)
+            with bounded(_INFLATED):
+                mode, sha = self._root.lookup_path(self._object, name.encode())
+                found = self._object(sha)
         except (KeyError, NotTreeError):
             return None
         except InputError:
@@ -133,15 +145,16 @@ class Tree:
             raise none
         try:
             # dulwich knows NAME^{} alone; NAME^{commit} says the same of what ends in a commit.
-            try:
-                found = parse_object(self._repository, self.revision.replace("^{commit}", "^{}"))  # type: ignore[arg-type] # asks for no more than a BaseRepo has
-            except (KeyError, ValueError):
-                if not _SHORT.fullmatch(self.revision):
-                    raise
-                found = scan_for_short_id(self._repository.object_store, self.revision.encode(), Commit)
-            while isinstance(found, Tag):
-                found = self._object(found.object[1])
-            root = self._object(found.tree) if isinstance(found, Commit) else None
+            with bounded(_INFLATED):
+                try:
+                    found = parse_object(self._repository, self.revision.replace("^{commit}", "^{}"))  # type: ignore[arg-type] # asks for no more than a BaseRepo has
+                except (KeyError, ValueError):
+                    if not _SHORT.fullmatch(self.revision):
+                        raise
+                    found = scan_for_short_id(self._repository.object_store, self.revision.encode(), Commit)
+                while isinstance(found, Tag):
+                    found = self._object(found.object[1])
+                root = self._object(found.tree) if isinstance(found, Commit) else None
         except InputError:
             raise
         except AmbiguousShortId:
@@ -156,6 +169,8 @@ class Tree:
 
     def _unreadable(self, error: Exception) -> InputError:
         """What is said of a damaged object: dulwich fails in many ways on one."""
+        if isinstance(error, MemoryError):
+            return InputError(f"'{self.revision}' has an object that takes more than {_INFLATED >> 20:,} MiB to read", place=Place(str(self.path)), hint=_CHECK_OUT)
         return InputError(f"'{self.revision}' cannot be read ({type(error).__name__})", place=Place(str(self.path)), hint=f"the repository is damaged; {_CHECK_OUT}")
 
 
