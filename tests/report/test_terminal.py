@@ -70,6 +70,21 @@ def test_plain_text_where_it_is_narrow_or_without_colour() -> None:
         assert any(line.startswith("    2. CPU0 task") for line in lines)
 
 
+def test_twenty_columns_show_a_run() -> None:
+    lines = at_terminal(*ASKED, columns=20, rows=60)
+    text = "".join(lines)
+    assert "VIOLATED" in text and "proved (vacuous)" not in text and "proved" in text
+    assert any(re.match(r" +\d\. CPU0", line) for line in lines), lines
+
+
+def test_a_verdict_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], long: dict[str, Any]) -> None:
+    """However narrow the screen is, the word is whole: a proof that is about nothing must not pass for one."""
+    for width in (5, 20, 30):
+        printed = _printed(monkeypatch, capsys, long, full=False, height=24, width=width)
+        for r in run_of(long)["made/shootdown"].results:
+            assert r.words in " ".join(printed.split())
+
+
 def test_full_has_the_scope() -> None:
     brief, full = at_terminal(*ASKED), at_terminal(*ASKED, "--full")
     assert not any("scope: cpus" in line for line in brief)

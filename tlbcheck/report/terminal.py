@@ -82,7 +82,8 @@ def _verdict(r: PropertyResult, expect: bool, widest: int, width: int, full: boo
     if expect and r.surprise:
         line.append(f"   UNEXPECTED: {r.surprise}", style="bold red")
     elif not full:
-        line.truncate(width, overflow="ellipsis")
+        # The verdict itself is never cut: "proved" is another than "proved (vacuous)".
+        line.truncate(max(width, len(f"  {r.name:<{widest}} {r.words}") + 1), overflow="ellipsis")
     yield line
     for note in r.beside if full or expect else ["; ".join(r.beside)] if r.beside else []:
         beside = Text(f"  {'':<{widest}} {visible(note)}", style="yellow")
