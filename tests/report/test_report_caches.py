@@ -144,7 +144,7 @@ def test_what_made_the_end_wrong_is_told_where_nothing_is_stale() -> None:
     v = violated("xen/dirty-mask@mask-cleared-early", "explicit", "dirty-mask")
     assert not [c for c in points(v["caches"], v["depth"])[-1] if c.stale_since is not None]
     heads = [(b["head"], b["at"]) for b in blame_line(v)]
-    assert heads == [("What was cached", "step 9"), ("What changed", f"step {v['since']}"), ("What was missing", ""), ("What mends it", ""), ("Where it counts", f"step {v['depth']}")]
+    assert heads == [("What was cached", "step 9"), ("Since when it has to go", f"step {v['since']}"), ("What was missing", ""), ("What mends it", ""), ("Where it counts", f"step {v['depth']}")]
     assert "cpu0.in_dirty_cpumask" in v["steps"][v["since"] - 1]["after"]
 
 
