@@ -50,6 +50,9 @@ BEYOND = (
     "parameter(s), the rule names",
     "what an entry that comes in changes is no mark",
     "two operations go through the cache in one",
+    "what a walk marks depends on what it marked before",
+    "marks what walks cache, and keeps other marks",
+    "which entries a property marks depends on what is chosen",
 )
 """
 What is refused besides errors of the model: what one tracked entry cannot tell, and what looks like a slip of the pen.

@@ -95,13 +95,43 @@ CASES: dict[str, tuple[str, Verdicts]] = {
         + CACHED_TASK,
         {"q": ("proved", None)},
     ),
+    "an entry that only itself could bring in": (
+        MARKS
+        + CACHE.replace("fill=TRUE, initial=FALSE", "initial=TRUE, fill=and_(var('entry2.cached', BOOL), eq(var('entry2.page', BOOL), var('entry.page', BOOL)))")
+        + STARTS
+        + MARK_ONCE
+        + PROPERTY
+        + "Q.on(Event('fill'), bad={'c': TRUE})\n"
+        + CACHED_TASK,
+        {"q": ("proved", None)},  # what is cached does not come in, and what is not has nothing that brings it in
+    ),
+    "a fill of one entry is none of the second": (
+        MARKS
+        + CACHE.replace("fill=TRUE", "fill=var('entry.page', BOOL)")
+        + STARTS
+        + MARK_ONCE
+        + PROPERTY
+        + "Q.on(Event('fill'), bad={'c': and_(CACHED, var('entry2.cached', BOOL), not_(eq(var('entry.page', BOOL), var('entry2.page', BOOL))))})\n"
+        + CACHED_TASK,
+        {"q": ("proved", None)},
+    ),
+    "a table over a bool that only is known to a solver": (
+        MARKS
+        + "A = shared('A', Range(0, 3), index=bool)\nTAB = Table('tab', BOOL, (3, 1), IntType(0, 3))\n"
+        + STARTS
+        + "@procedure\ndef task() -> None:\n    c = choose(bool)\n    A.at(c).set(TAB(c))\n    mark()\n"
+        + PROPERTY
+        + "Q.on(operation('mark'), bad={'c': const(3, IntType(0, 3)) <= var('A[no]', IntType(0, 3))})\n"
+        + "model = Model(name='random/m', title='m', init=start, task=task)\nPROPERTIES = [Q]\n",
+        {"q": ("violated", 2)},
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_engine_gives_the_right_answer(case: str) -> None:
     text, right = CASES[case]
-    outcome = compare(*load(HEAD + text), ("explicit", "explicit, sliced", "memory", "full in Python", "full and sets"))
+    outcome = compare(*load(HEAD + text), ("explicit", "explicit, sliced", "memory", "full in Python", "full and sets", "bmc"))
     forget()
     assert outcome.ours == right
     assert not outcome.differences, outcome.differences[0]

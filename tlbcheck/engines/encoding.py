@@ -74,7 +74,8 @@ class Translator:
                 values = [x if z3.is_bool(x) else _wider(x, size, e.type) for x in (self(_value(e, v)) for v in e.value)]
                 made = values[-1]
                 for i in range(len(e.value) - 2, -1, -1):
-                    made = z3.If(index == i, values[i], made)
+                    here = (index if i else z3.Not(index)) if z3.is_bool(index) else index == i
+                    made = z3.If(here, values[i], made)
                 return made
         args = [self(a) for a in e.args]
         match e.op:

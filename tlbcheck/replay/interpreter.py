@@ -584,8 +584,19 @@ class Run:
                 yield level, {} if copy is None else {"copy": copy}
 
     def _walks(self, cpu: int) -> Sequence[Entry]:
-        """The entries that walks can make now."""
-        return self._holding((self.model.cache.fill,), cpu, "task", {}) if self.model.cache is not None else ()
+        """The entries that walks can make now, each while it is not cached itself (CACHE-7)."""
+        if self.model.cache is None:
+            return ()
+        fill = (self.model.cache.fill,)
+        possible = self._holding(fill, cpu, "task", {})
+        if not self._mentions(fill[0], "entry2"):
+            return possible
+        cached, alone = self.tlb[cpu], []
+        for entry in possible:
+            self.tlb[cpu] = cached - {entry}
+            alone += [entry] if entry in self._holding(fill, cpu, "task", {}) else []
+        self.tlb[cpu] = cached
+        return alone
 
     def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None, args: Values) -> int:
         key = _copy_of(g, cpu, level, args)

@@ -334,12 +334,15 @@ class _Lowering(Execution):
     def bad_at_a_fill(self, b: Bad, when: Expr, cpu: int) -> Bad:
         """What is bad when an entry comes in (CACHE-7), as what is bad wherever a walk may cache one.
 
-        An entry that is cached may have gone just before, and its marks on that CPU with it (GHOST-2).
+        An entry that is cached may have gone just before, and its marks on that CPU with it (GHOST-2): what it needs
+        to come in is then another entry, or its own absence.
         """
+        assert self.model.cache is not None
         cached = self.cached_name(cpu)
         bad = b.when
-        if mentions(bad, 2):  # the second entry may be the one that came (EVENT-4)
-            bad = or_(bad, substitute(in_slot(bad, 1, 1), {cached: TRUE}))
+        if mentions(when, 2):
+            same = and_(*(eq(var(f"entry.{n}", t), var(f"entry2.{n}", t)) for n, t, _ in self.model.cache.fields))
+            when = or_(and_(not_(same), when), substitute(in_slot(when, 1, 1), {cached: FALSE}))
         marks = {v.name: const(v.initial, v.type) for v in self.entry_variables() if v.name.startswith(f"cpu{cpu}.") and v.name != cached}
         if not marks.keys().isdisjoint(variables(bad)):
             bad = ite(var(cached, BOOL), substitute(bad, marks), bad)

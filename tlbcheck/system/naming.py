@@ -214,7 +214,12 @@ class Naming:
                 for cpu, acting, copy in self.applied(run, rule, name):
                     for clause, bad in rule.bad:
                         bad = in_slot(bad, 1, 1) if mentions(bad, 2) and not self.about_entry(bad) else bad
-                        condition = substitute(self.resolve(bad, cpu, level, acting, copy), both_entries(values))
+                        if kind == "fill":
+                            # One entry comes in, and it may be the second as well (EVENT-4, CACHE-7).
+                            which = (bad, in_slot(bad, 1, 1)) if mentions(bad, 2) else (bad,)
+                            condition = or_(*(substitute(self.resolve(b, cpu, level, acting, copy), values) for b in which))
+                        else:
+                            condition = substitute(self.resolve(bad, cpu, level, acting, copy), both_entries(values))
                         run.bads.append(Bad(monitor.name, clause.replace("{}", name), and_(when, condition), place, text, kind if place is not None else ""))
                     for ghost, value in rule.updates:
                         target = self.ghost_name(ghost, cpu, level, copy)
