@@ -262,11 +262,76 @@ def test_a_function_that_is_shown_to_its_end_has_no_gap_there() -> None:
     assert unit.missing(unit.segments["switch_cr3_cr4"]) == []
 
 
+# What four of Xen's own mails show of the switch, without a tree: 6e5f22ba43 and fdc2056767, 464409f6cf, 9255c493f1.
+BRANCH_HIDDEN = """\
+--- a/xen/arch/x86/flushtlb.c
++++ b/xen/arch/x86/flushtlb.c
+@@ -103,7 +103,7 @@ static void do_tlb_flush(void)
+ 
+ void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+ {
+-    unsigned long flags, old_cr4;
++    unsigned long flags, old_cr4, old_pcid;
+     u32 t;
+ 
+     local_irq_save(flags);
+@@ -133,6 +133,8 @@ void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+          */
+         invpcid_flush_all_nonglobals();
+ 
++    old_pcid = cr3_pcid(read_cr3());
++
+     write_cr3(cr3);
+ 
+     if ( old_cr4 != cr4 )
+"""
+DECLARATION_ALONE = """\
+--- a/xen/arch/x86/flushtlb.c
++++ b/xen/arch/x86/flushtlb.c
+@@ -103,7 +103,8 @@ static void do_tlb_flush(void)
+ 
+ void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
+ {
+-    unsigned long flags, old_cr4, old_pcid;
++    unsigned long flags, old_cr4;
++    unsigned int old_pcid;
+     u32 t;
+ 
+     /* This non-reentrant function is sometimes called in interrupt context. */
+"""
+STRUCT_AND_ANOTHER_FUNCTION = """\
+--- a/xen/arch/x86/flushtlb.c
++++ b/xen/arch/x86/flushtlb.c
+@@ -108,7 +108,7 @@ void flush_area_local(const void *va, unsigned int flags)
+ 
+     if ( flags & (FLUSH_TLB|FLUSH_TLB_GLOBAL) )
+     {
+-        if ( (level != 0) && test_bit(level, &c->invlpg_works_ok) )
++        if ( level == 1 )
+         {
+             asm volatile ( "invlpg %0"
+                            : : "m" (*(const char *)(va)) : "memory" );
+--- a/xen/include/asm-x86/processor.h
++++ b/xen/include/asm-x86/processor.h
+@@ -164,7 +164,6 @@ struct cpuinfo_x86 {
+     __u8 x86_vendor;     /* CPU vendor */
+     __u8 x86_model;
+     __u8 x86_mask;
+-    __u8 invlpg_works_ok;
+     int  cpuid_level;    /* Maximum supported CPUID level, -1=no CPUID */
+     unsigned int x86_capability[NCAPINTS];
+     char x86_vendor_id[16];
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "words", "said"),
     [
         ("--- a/x.c\n> +++ b/x.c\n@@ -1,2 +1,2 @@\n \n-a\n+b\n", (), "is of a file that the mail does not name"),
         (diff(RIGHT, WRONG, 60), ("--engine", "bmc"), "a review needs the explicit engine"),
+        (BRANCH_HIDDEN, (), "switch_cr3_cr4 cannot be put together of the hunks: this line is indented by 8 columns where 4 were expected: it hangs on a condition"),
+        (DECLARATION_ALONE, (), "what is seen of switch_cr3_cr4 writes no CR3, and lines of it are missing"),
+        (STRUCT_AND_ANOTHER_FUNCTION, (), "the patch does not change switch_cr3_cr4 as far as can be seen: it shows no function of role 'switch'"),
     ],
 )
 def test_what_no_review_can_be_made_of_is_refused_in_one_line(tmp_path: Path, text: str, words: tuple[str, ...], said: str) -> None:

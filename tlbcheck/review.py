@@ -249,11 +249,11 @@ def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Revi
         if old_name in old_unread:
             made[-1].unseen.append(_not_told(old_unread[old_name], file))
     made = _of_the_best_rank(made, roles_functions(harness, reading))
+    if not made:
+        raise _nothing(one.patch, put, file, harness, reading, code.tree, [*unread.values(), *old_unread.values()])
     for p in put.problems:
         if not p.function and p.error.place is not None and _file_of(one.patch, p.error.place) in harness.helpers:
             raise p.error
-    if not made:
-        raise _nothing(one.patch, put, file, harness, reading, code.tree, [*unread.values(), *old_unread.values()])
     for r in made:
         try:
             _fit(r, before, put, after, harness, reading, code.tree)

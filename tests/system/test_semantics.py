@@ -625,10 +625,11 @@ def test_leave_is_judged_in_init_and_of_the_task() -> None:
     assert answer(model(init=helped), left) == 0
 
 
-def test_a_cache_that_no_walk_fills_is_told() -> None:
+@pytest.mark.parametrize("engine", ["explicit", "pdr", "full", "sets", "reference"])
+def test_a_cache_that_no_walk_fills_is_told(engine: str) -> None:
     """A proof about entries that there never are is no silent one; what checks for errors of the model is no line that nobody reaches."""
     cache = CacheKind("TLB", (("page", BOOL, (0,)),), TRUE, FALSE, FALSE, lambda entry: "the entry")
-    empty, full = (unreached(check(model(only_below, cache=c), [NEVER_BAD], engines=("explicit",))) for c in (cache, replace(cache, fill=TRUE)))
+    empty, full = (unreached(check(model(only_below, cache=c), [NEVER_BAD], engines=(engine,))) for c in (cache, replace(cache, fill=TRUE)))
     assert empty == ["a fill of the TLB: nothing is ever cached"]
     assert full == []
 

@@ -88,7 +88,7 @@ class ModelEvidence:
     lowered: TransitionSystem | None = None
     """The whole system, where engines searched one from which something was cut away."""
     seen: EngineResult | None = None
-    """What a search saw that looked for triggers alone, where no engine enumerates."""
+    """What a search saw that looked for triggers and fills alone, where no engine tells of them."""
 
     @property
     def whole(self) -> TransitionSystem:
@@ -355,7 +355,7 @@ def check(
     results, seen = looked_at(system, [_combine(system, p, found) for p in properties])
     if recheck:
         _recheck(system, results)
-    return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs, lowered=lowered, seen=seen)
+    return ModelEvidence(model, system, results, explicit, bmc, time.perf_counter() - began, search, blame, decided, proofs, lowered=lowered, seen=seen or _caching(system, explicit, results))
 
 
 def _tracked(system: TransitionSystem, limits: Limits, progress: Callable[[int, int], None] | None, packed_progress: Callable[[Progress], None] | None) -> tuple[Tracked | None, EngineResult]:
@@ -450,7 +450,21 @@ def _by_literal_caches(
     decided = as_they_are(system)
     if rest is not None:
         decided = replace(decided, dimensions=rest.decided.dimensions)
-    return ModelEvidence(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest)
+    seen = _caching(system, first, judged)
+    return ModelEvidence(system.model, system, judged, first, bmc, time.perf_counter() - began, decided=decided, proofs=proofs, literal=results, beside=rest, seen=seen)
+
+
+def _caching(system: TransitionSystem, found: EngineResult | None, results: Sequence[PropertyEvidence]) -> EngineResult | None:
+    """A search that goes on until anything is cached, where something is proved and ``found`` does not tell whether that ever happens."""
+    known = found is not None and found.cached_entries is not None
+    if system.cache is None or system.meeting or known or not any(r.verdict is Verdict.PROVED for r in results):
+        return None
+    search = Tracked(system, limit=1)
+    first = search.run()
+    if first.cached_entries or first.complete:
+        return first
+    search.limit = _LOOKED_AT
+    return search.run()
 
 
 def _interpreted(system: TransitionSystem, limits: Limits) -> EngineResult:

@@ -522,9 +522,10 @@ def invariant_in_words(evidence: ModelEvidence, p: PropertyEvidence) -> tuple[st
 
 def unreached(evidence: ModelEvidence) -> list[str]:
     """Source lines of the model that no run executes, and that no cache is ever filled, where none is."""
-    found = evidence.explicit or evidence.seen
-    if found is None or not found.complete:
+    complete = [r for r in (evidence.explicit, evidence.seen) if r is not None and r.complete]
+    if not complete:
         return []
+    found = complete[0]
 
     def place(s: Step) -> str:
         at = relative(s.places[0])
@@ -533,7 +534,7 @@ def unreached(evidence: ModelEvidence) -> list[str]:
     lines = [s for s in evidence.system.steps if s.places and not s.checks]  # that no error of the model is reached is as it should be
     reached = {place(s) for s in lines if s.index in found.steps_fired}
     cache = evidence.system.cache
-    empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and found.cached_entries == 0 else []
+    empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and any(r.cached_entries == 0 for r in complete) else []
     return [*sorted({place(s) for s in lines} - reached), *empty]
 
 
