@@ -42,12 +42,16 @@ class TlbcheckError(Exception):
 
 
 class InputError(TlbcheckError):
-    """Unreadable or unsupported input: one line with the place, what is wrong and what to do."""
+    """Unreadable or unsupported input: one line with the place, what is wrong and what to do.
 
-    def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
+    ``judging``: the property that cannot be judged for it, while others can; empty if it is wrong for all.
+    """
+
+    def __init__(self, message: str, *, place: Place | None = None, hint: str = "", judging: str = "") -> None:
         self.message = message
         self.place = place
         self.hint = hint
+        self.judging = judging
         text = f"{place}: {message}" if place else message
         super().__init__(f"{text}; {hint}" if hint else text)
 

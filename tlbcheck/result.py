@@ -347,8 +347,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """The verdicts on one model, or why there are none (``failure``). ``facts`` is what reports show of it besides
-    (``report.facts``).
+    """The verdicts on one model, and why there are none, or none on some property (``failure``). ``facts`` is what
+    reports show of it besides (``report.facts``).
     """
 
     name: str

@@ -73,7 +73,7 @@ def check_together(models: Sequence[Model], job: Job, workers: int = 1, *, expec
 def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[ModelResult]:
     """What became of each model, in their order, with what it relies on held against what others show.
 
-    One that cannot be checked says why, and the others go on. Raises ``InputError`` for different models of one name,
+    One that cannot be checked says why, and the others go on; so does one of which some properties cannot be judged, after its verdicts. Raises ``InputError`` for different models of one name,
     and for less than one at a time.
     """
     from tlbcheck.reliance import ranked, settle
@@ -89,7 +89,12 @@ def check_all(models: Sequence[Model], job: Job, workers: int = 1) -> Iterator[M
         checked[i] = replace(alone, results=settle(alone.results, shown, (m.name for m in models)))
         shown |= {(x.model, x.name): x for x in checked[i]}
         while waiting and waiting[0] in checked:
-            yield checked[waiting.pop(0)]
+            yield from _apart(checked[waiting.pop(0)])
+
+
+def _apart(m: ModelResult) -> tuple[ModelResult, ...]:
+    """The verdicts on a model, and apart from them why some property of it has none."""
+    return (m,) if m.failure is None or not m.results else (replace(m, failure=None), ModelResult(m.name, m.title, failure=m.failure))
 
 
 def each_once(models: Sequence[Model]) -> list[Model]:
@@ -195,11 +200,27 @@ def judged(model: Model, job: Job) -> ModelResult:
     from tlbcheck.report.facts import model_facts
     from tlbcheck.report.result import model_result
 
-    evidence = explored(model, job)
+    evidence, refused = _judgeable(model, job)
     result = model_result(evidence, every_case=job.every_case)
     if job.certificates is not None:
         result = replace(result, results=tuple(_certified(x, evidence, job.certificates) for x in result))
-    return replace(result, facts=model_facts(evidence, drawn=job.drawn))
+    failure = Failure(Status.USAGE, "; ".join(_line(str(error)) for error in refused)) if refused else None
+    return replace(result, failure=failure, facts=model_facts(evidence, drawn=job.drawn))
+
+
+def _judgeable(model: Model, job: Job) -> tuple[ModelEvidence, list[InputError]]:
+    """What the engines find of the properties that can be judged, and why others cannot (ERR-1). Raises ``InputError`` if none can."""
+    refused: list[InputError] = []
+    while True:
+        try:
+            return explored(model, job), refused
+        except InputError as error:
+            properties = job.properties_of(model) if error.judging else []
+            left = tuple(q for q in properties if q.name != error.judging)
+            if not left or len(left) == len(properties):
+                raise
+            refused.append(error)
+            job = replace(job, properties=left)
 
 
 def explored(model: Model, job: Job) -> ModelEvidence:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tlbcheck import Model, Procedure, Table, choose, per_cpu, procedure, shared, this_cpu, u64
+from tlbcheck import CACHED, CacheKind, Expr, Model, Procedure, Property, Table, choose, operation, per_cpu, procedure, shared, this_cpu, u64, var
 from tlbcheck.engines.sufficiency import decide
-from tlbcheck.lang.program import marker
+from tlbcheck.lang.expr import FALSE, TRUE, eq
+from tlbcheck.lang.program import CPU_ACTING, CPU_SELF, marker
 from tlbcheck.lang.scope import Alone, Kinds, Names
-from tlbcheck.lang.types import U64, enum_type
+from tlbcheck.lang.types import BOOL, U64, enum_type
 from tlbcheck.system.lower import lower
 
 FIELD = 0x000FFFFFFFFFF000
@@ -265,6 +266,59 @@ def test_one_cpu_stands_for_any_where_it_has_to_do_with_itself_only(task: Proced
 
 def test_a_cpu_that_writes_anothers_variable_does_not_stand_for_any() -> None:
     assert scope(another_one, Alone(), init=starts_alone, cpus=2) == [2]
+
+
+def about_cpus(bad: Expr, *, always: bool = False) -> Property:
+    q = Property("about-cpus", "which CPU it is", source="this test", clauses={"b": "it is that one"})
+    q.on(operation("flush"), bad={} if always else {"b": bad})
+    if always:
+        q.never("b", bad)
+    return q
+
+
+@procedure
+def flushes_alone() -> None:
+    busy.set(not busy.get())
+    flush()
+
+
+THE_SECOND = eq(CPU_SELF, 1)
+
+
+@pytest.mark.parametrize(
+    ("q", "changes"),
+    [
+        (about_cpus(THE_SECOND), {}),
+        (about_cpus(eq(CPU_ACTING, 1)), {}),
+        (about_cpus(THE_SECOND, always=True), {}),
+        (about_cpus(var("meaning.second", BOOL)), {"meanings": {"second": THE_SECOND}}),
+        (about_cpus(CACHED), {"cache": CacheKind("TLB", (("page", BOOL, (0,)),), TRUE, THE_SECOND, FALSE, lambda entry: "the entry")}),
+    ],
+    ids=["rule", "acting", "always", "meaning", "walk"],
+)
+def test_a_rule_that_asks_for_the_number_of_a_cpu_is_told(q: Property, changes: dict[str, Any]) -> None:
+    """One CPU, which has number 0, stands for no other then."""
+    made = Model(name="named", title="", init=starts_alone, task=flushes_alone, scope={"things": Alone()}, **changes)
+    assert decide(lower(made, [q])).scope()["things"] == [1]
+    plain = replace(made, cache=None, meanings={})
+    assert decide(lower(plain, [about_cpus(busy.expr)])).scope()["things"] == "any"
+
+
+seen = shared("seen", bool, index=Space)
+
+
+@procedure
+def marks_its_space() -> None:
+    load()
+    seen.at(choose(Space)).set(True)
+    if seen.at(current.get()).get():
+        flush()
+    current.set(choose(Space))
+
+
+def test_an_array_with_an_element_for_each_kind_is_told() -> None:
+    """Two other domains share what each of them has for itself."""
+    assert scope(marks_its_space, SPACES) == ["mine", "other"]
 
 
 def test_the_models_own_word_is_said_to_be_that() -> None:

@@ -20,6 +20,7 @@ from tlbcheck import (
     Operation,
     Property,
     Range,
+    Status,
     Table,
     atomic,
     choose,
@@ -35,6 +36,8 @@ from tlbcheck import (
     shared,
     this_cpu,
     var,
+    verify,
+    verify_all,
 )
 from tlbcheck.engines.run import check
 from tlbcheck.errors import InputError
@@ -664,3 +667,46 @@ def test_an_init_that_nothing_meets_is_refused(init: Any, engine: str) -> None:
 
 def test_an_init_that_one_choice_meets_has_runs() -> None:
     assert answer(model(init=chooses_the_one_that_is_left)) == "proved"
+
+
+COUNTED = Property("counted", "fewer than two marks", source="docs/semantics.md", clauses={"many": "there are two"})
+MARKS = COUNTED.ghost("marks", Range(0, 1))
+COUNTED.on(operation("mark"), {MARKS: MARKS.expr + 1})
+COUNTED.on(operation("bad"), bad={"many": eq(MARKS.expr, 1)})
+
+
+@procedure
+def marks_twice_and_is_bad() -> None:
+    mark()
+    mark()
+    bad()
+
+
+@procedure
+def leaves_its_range() -> None:
+    mark()
+    n: Range(0, 3) = 0  # type: ignore[valid-type]  # read by the language, which has ranges
+    while True:
+        N.set(n)
+        n = n + 1
+
+
+@pytest.mark.parametrize("engines", [("explicit", "bmc", "pdr"), ("explicit",), ("bmc",), ("pdr",), ("full",), ("sets",), ("reference",)], ids="+".join)
+def test_a_ghost_that_leaves_its_range_takes_no_others_verdict(engines: tuple[str, ...]) -> None:
+    """ERR-1: its own property is refused, in one line; status 2 says so for the model. An error of the model itself refuses all."""
+    run = verify_all([model(marks_twice_and_is_bad), replace(model(), name="test/another")], [COUNTED, NEVER_BAD], engines=engines)
+    judged, refused, other = run.models
+    assert [(r.name, r.verdict, r.depths) for r in judged] == [("never-bad", "violated", {"bad": 3})]
+    assert refused.failure is not None
+    assert (refused.name, refused.results, refused.failure.status) == (judged.name, (), Status.USAGE)
+    assert "marks" in refused.failure.message
+    assert other.failure is None
+    assert run.status == Status.USAGE
+    alone = verify(model(marks_twice_and_is_bad), [NEVER_BAD, COUNTED], engines=engines)
+    assert (alone["never-bad"].words, alone.status()) == ("VIOLATED", Status.USAGE)
+
+
+def test_an_error_of_the_model_refuses_every_property() -> None:
+    for properties in ([NEVER_BAD], [COUNTED, NEVER_BAD]):
+        with pytest.raises(InputError, match="leaves its range"):
+            verify(model(leaves_its_range), properties)

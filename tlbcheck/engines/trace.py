@@ -117,7 +117,7 @@ class EngineResult:
 
 def check_failed(check: Check) -> InputError:
     """What is told of an error of the model (ERR-1)."""
-    return InputError(check.message, place=check.place, hint="widen the type, or guard what leaves it")
+    return InputError(check.message, place=check.place, hint="widen the type, or guard what leaves it", judging=check.judging)
 
 
 def most_values(counts: Mapping[str, int]) -> str:

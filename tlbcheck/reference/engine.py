@@ -18,7 +18,7 @@ def interpret(model: Model, properties: Sequence[Property], *, max_states: int |
     search = Search(model, properties)
     found = search.run(max_states=max_states, seconds=seconds)
     for name, error in found.errors.items():
-        raise InputError(f"{model.name}, {name}: {error}", hint="widen the ghost's type, or guard the update")
+        raise InputError(f"{model.name}, {name}: {error}", hint="widen the ghost's type, or guard the update", judging=name)
     triggers = {
         (q.trigger.kind, q.trigger.name): 1 for q in properties if q.trigger is not None and q.name in found.triggered
     }

@@ -420,7 +420,7 @@ class _Lowering(Execution):
             variables(b.when, reads)
         for b in liveness:
             if any(of_entry(n) for n in variables(b.when)):
-                raise InputError(f"{b.property}: what must not hold for ever speaks of cached entries", hint="an entry may go at any time: speak of registers and memory")
+                raise InputError(f"{b.property}: what must not hold for ever speaks of cached entries", hint="an entry may go at any time: speak of registers and memory", judging=b.property)
         entry_initial = {self.cached_name(c): self.resolve(cache.initial, c, "task") for c in range(model.cpus)} if cache else {}
         for e in entry_initial.values():
             variables(e, reads)

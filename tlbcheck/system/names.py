@@ -293,6 +293,7 @@ class Software:
 
     def __init__(self, system: TransitionSystem) -> None:
         self.system = slice_system(system)
+        self.read = {v.name for v in self.system.control}
         self.analyses: dict[tuple[Names, bool], _Analysis] = {}
         self.answers: dict[object, str] = {}
 
@@ -333,8 +334,11 @@ class Software:
 
         Two things of one kind are one member, so that a model takes them for the same. That a step needs two to
         be the same adds only runs; a step that needs them to differ, or a value that is computed from
-        whether they do, loses some.
+        whether they do, loses some. So does an array with one element for all things of a kind.
         """
+        for v in self.system.model.state_variables():
+            if v.index in types and any(n.startswith(f"{v.name}[") for n in self.read):
+                return f"{v.name}, which has one element for all of a kind,"
         for site in _sites(self.system):
             allowed = _allowed(site)
             for node in dict.fromkeys(x for top in site.expressions for x in nodes(top)):
@@ -346,6 +350,8 @@ class Software:
     def depends_on_others(self) -> str:
         """What a CPU has to do with another. A fault that ends the run counts for none: it is one on its own CPU alone, too."""
         model, system = self.system.model, self.system
+        if any("cpu.self" in variables(e) or "cpu.acting" in variables(e) for e in _rules(system)):
+            return "a rule that asks for the number of a CPU"
         rigid = {*system.rigid, HALTED}
         for s in system.steps:
             own = "" if s.cpu is None else f"cpu{s.cpu}."
@@ -358,6 +364,17 @@ class Software:
             if procedure is not model.resolve(model.init) and any(isinstance(t, ForCpus) or any("cpu.self" in variables(e) for e in expressions(t)) for t in walk(procedure.body)):
                 return f"{procedure.name}()"
         return ""
+
+
+def _rules(system: TransitionSystem) -> Iterator[Expr]:
+    """What the properties, the cache and the model's own words say, as they are written."""
+    model = system.model
+    for q in system.properties:
+        yield from (e for r in q.rules for _, e in (*r.bad, *r.updates))
+        yield from (e for _, e in (*q.invariants, *q.liveness))
+    yield from (*model.meanings.values(), *model.settings.values(), *(i.when for i in model.interrupts))
+    if model.cache is not None:
+        yield from (model.cache.fill, model.cache.initial, model.cache.possible)
 
 
 def _of_an_entry(e: Expr) -> bool:

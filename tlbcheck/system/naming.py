@@ -224,7 +224,7 @@ class Naming:
                     for ghost, value in rule.updates:
                         target = self.ghost_name(ghost, cpu, level, copy)
                         new = substitute(self.resolve(value, cpu, level, acting, copy), values)
-                        self.ghost_in_range(run, ghost, when, new)
+                        self.ghost_in_range(run, monitor.name if monitor in self.properties else "", ghost, when, new)
                         made[target] = ite(when, new, run.store.get(target, var(target, ghost.type)))
                 run.store.update(made)
 
@@ -250,12 +250,12 @@ class Naming:
 
     # -- errors of the model (ERR)
 
-    def fail(self, run: Path, holds: Expr, place: Place, message: str) -> None:
-        """Where ``holds`` is false the model is wrong: a step of its own, since nothing that comes later undoes it (ERR-2)."""
+    def fail(self, run: Path, holds: Expr, place: Place, message: str, judging: str = "") -> None:
+        """Where ``holds`` is false the model, or what the property ``judging`` keeps of it, is wrong: a step of its own, since nothing that comes later undoes it (ERR-2)."""
         wrong = and_(run.under, not_(holds))
         if wrong is not FALSE:
             other = run.fork(wrong)
-            other.error, other.here, other.performed = Check(FALSE, place, message), None, True
+            other.error, other.here, other.performed = Check(FALSE, place, message, judging), None, True
             self.failed.append(other)
             run.guard.append(not_(wrong))
 
@@ -265,12 +265,12 @@ class Naming:
             holds = and_(const(type_.low, value.type) <= value, value <= const(type_.high, value.type))
             self.fail(run, holds, place, f"an assignment to {what} leaves its range {type_.low}..{type_.high}")
 
-    def ghost_in_range(self, run: Path, ghost: Ghost, when: Expr, value: Expr) -> None:
+    def ghost_in_range(self, run: Path, judging: str, ghost: Ghost, when: Expr, value: Expr) -> None:
         """NUM-3, of what a rule gives a ghost where ``when`` holds."""
         type_ = ghost.type
         if isinstance(type_, IntType) and isinstance(value.type, IntType) and not type_.has(range_of(value)):
             fits = and_(const(type_.low, value.type) <= value, value <= const(type_.high, value.type))
             place = run.place.place if run.place is not None else run.frame.procedure.place if run.frame is not None else None
             if place is None:
-                raise InputError(f"a walk may take {ghost.name.removeprefix('ghost.')} out of its range {type_}", hint="widen its range")
-            self.fail(run, or_(not_(when), fits), place, f"a rule takes {ghost.name.removeprefix('ghost.')} out of its range {type_.low}..{type_.high}")
+                raise InputError(f"a walk may take {ghost.name.removeprefix('ghost.')} out of its range {type_}", hint="widen its range", judging=judging)
+            self.fail(run, or_(not_(when), fits), place, f"a rule takes {ghost.name.removeprefix('ghost.')} out of its range {type_.low}..{type_.high}", judging)

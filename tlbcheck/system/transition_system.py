@@ -61,11 +61,12 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A condition on the model itself, such as an assignment in range."""
+    """A condition on the model itself, such as an assignment in range; on a ghost of the property ``judging``, if that is one."""
 
     holds: Expr
     place: Place
     message: str
+    judging: str = ""
 
 
 @dataclass(frozen=True, eq=False)
