@@ -1,4 +1,4 @@
-"""A stand-in may be stronger than its promise: what it does beyond that is said beside each verdict that rests on it (CONTRACT-4)."""
+"""A stand-in may be stronger than its promise: what it does beyond is said beside each verdict on it (CONTRACT-4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from tlbcheck import Contract, Model, Operation, Procedure, Property, choose, marker, most_general_caller, operation, procedure, shared
+from tlbcheck import (
+    Contract,
+    Model,
+    Operation,
+    Procedure,
+    Property,
+    choose,
+    marker,
+    most_general_caller,
+    operation,
+    procedure,
+    shared,
+)
 from tlbcheck.lang.expr import TRUE
 from tlbcheck.lang.program import Clause
 from tlbcheck.stand_ins import granted
@@ -16,7 +28,9 @@ use = marker("use", "uses")
 FLUSH = Operation("FLUSH", drops=(Clause("everything goes", (TRUE,)),))
 X, Y, unread = shared("X", bool), shared("Y", bool), shared("unread", bool)
 
-NEVER_USED = Property("never-used", "'use' is never made", source="docs/semantics.md", clauses={"use": "'use' is made"})
+NEVER_USED = Property(
+    "never-used", "'use' is never made", source="docs/semantics.md", clauses={"use": "'use' is made"}
+)
 NEVER_USED.on(operation("use"), bad={"use": TRUE})
 
 
@@ -95,10 +109,21 @@ def calls_marks() -> None:
             f,
             sets_x,
             calls_f,
-            "sets_x() stands for f(), and beyond never-used, no-fault this is not shown: what it writes to X; what it returns; that Y stays as it is",
+            "sets_x() stands for f(), and beyond never-used, no-fault this is not shown: "
+            "what it writes to X; what it returns; that Y stays as it is",
         ),
-        (uses, only_marks, calls_uses, "only_marks() stands for uses(), and beyond no-fault this is not shown: that nothing performs 'use'"),
-        (marks, flushes, calls_marks, "flushes() stands for marks(), and beyond no-fault this is not shown: what it drops"),
+        (
+            uses,
+            only_marks,
+            calls_uses,
+            "only_marks() stands for uses(), and beyond no-fault this is not shown: that nothing performs 'use'",
+        ),
+        (
+            marks,
+            flushes,
+            calls_marks,
+            "flushes() stands for marks(), and beyond no-fault this is not shown: what it drops",
+        ),
         (marks, only_marks, calls_marks, ""),
     ],
     ids=["writes", "leaves-out", "drops", "no-more"],

@@ -17,21 +17,27 @@ from tlbcheck.worlds import called, statements
 
 
 def granted(model: Model, shows: Model, c: Contract, q: Property) -> str:
-    """What a verdict on ``q`` takes for granted of the stand-in of ``c``, which ``shows`` shows the promise of; empty if nothing."""
+    """What a verdict on ``q`` takes for granted of the stand-in of ``c``, whose promise ``shows`` shows; empty if nothing."""
     real, stand_in = _Footprint(shows, c.procedure), _Footprint(model, c.stand_in)
     asked = _asked(model, q)
     parts = [f"what it writes to {', '.join(sorted(stand_in.written & asked))}"] if stand_in.written & asked else []
     parts += ["what it drops"] if stand_in.drops else []
     parts += ["what it returns"] if c.stand_in.result is not None else []
     parts += [f"that {name} stays as it is" for name in sorted((real.written - stand_in.written) & asked)]
-    parts += [f"that nothing performs '{name}'" for name in sorted(real.performed - stand_in.performed) if _judges(q, name)]
+    parts += [
+        f"that nothing performs '{name}'" for name in sorted(real.performed - stand_in.performed) if _judges(q, name)
+    ]
     if not parts:
         return ""
-    return f"{c.stand_in.name}() stands for {c.procedure.name}(), and beyond {', '.join(c.procedure.ensures)} this is not shown: {'; '.join(parts)}"
+    promised = ", ".join(c.procedure.ensures)
+    return f"{c.stand_in.name}() stands for {c.procedure.name}(), and beyond {promised} this is not shown: {'; '.join(parts)}"
 
 
 class _Footprint:
-    """What a procedure, with all that it calls, may do: the names of variables ``written``, of operations and accesses ``performed``, whether it ``drops`` entries."""
+    """What a procedure may do, with all that it calls.
+
+    The names of variables ``written`` and of operations ``performed``, and whether it ``drops`` entries.
+    """
 
     def __init__(self, model: Model, procedure: p.Procedure) -> None:
         self.written: set[str] = set()
