@@ -42,6 +42,7 @@ import tlbcheck.certificate.check
 import tlbcheck.cli
 import tlbcheck.engines.run
 from tlbcheck.cli import cli
+from tlbcheck.engines.child import end_with_parent
 from tlbcheck.engines.run import how_many_entries
 from tlbcheck.options import Limits
 from tlbcheck.report.result import digest
@@ -137,6 +138,7 @@ def _spent() -> float:
 
 
 def _work(kind: Kind, numbers: range, connection: Any) -> None:
+    end_with_parent()
     grown = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 8 << 30
     resource.setrlimit(resource.RLIMIT_AS, (grown + MEMORY, grown + MEMORY))
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (for as long as the process lives)

@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from command import TLBCHECK
 
+from tlbcheck.cli import cli
 from tlbcheck.engines import build_search
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,3 +114,10 @@ def test_a_command_that_is_ended_is_ended_with_its_solvers(how: signal.Signals) 
     while any(Path(f"/proc/{c}").exists() and "Z" not in Path(f"/proc/{c}/stat").read_text().rpartition(")")[2].split()[:1] for c in children):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+@pytest.mark.parametrize("words", [("replay",), ("certify",), ("review",), ("matrix", "no.c", "--profile")], ids=" ".join)
+def test_a_file_without_an_end_is_refused_in_one_line(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, [*words, "/dev/zero"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr

@@ -60,9 +60,11 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
 def load(path: Path) -> Certificate:
     """The certificate in a file. Raises ``InputError`` for anything else."""
     try:
-        if path.stat().st_size > LARGEST:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
             raise InputError(f"{path} is larger than {LARGEST >> 20} MiB", hint="this is no certificate of tlbcheck")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", hint="name a file that 'tlbcheck verify --certificates' wrote") from None
     return _Reader(path, text).read()

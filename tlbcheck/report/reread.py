@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tlbcheck.system.sufficiency import Sufficiency
     from tlbcheck.system.transition_system import TransitionSystem
 
+LARGEST = 256 << 20
+"""Bytes of a result that are read at most."""
 _COMMANDS = {"verify": "results", "review": "verdicts", "matrix": "rows", "list": "about"}
 """Whose results can be read, and a field that each has."""
 
@@ -30,7 +32,11 @@ _COMMANDS = {"verify": "results", "review": "verdicts", "matrix": "rows", "list"
 def load(path: Path) -> dict[str, Any]:
     """A JSON result. Raises ``InputError`` if it is not one."""
     try:
-        document = json.loads(path.read_text())
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise InputError(f"is larger than {LARGEST >> 20} MiB", place=Place(str(path)), hint="give a file that 'tlbcheck verify --json' wrote")
+        document = json.loads(data.decode("utf-8"))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", place=Place(str(path))) from None
     except UnicodeDecodeError:
