@@ -105,6 +105,16 @@ CASES: dict[str, tuple[str, Verdicts]] = {
         + CACHED_TASK,
         {"q": ("proved", None)},  # what is cached does not come in, and what is not has nothing that brings it in
     ),
+    "a walk that needs another entry, and asks nothing of its own": (
+        MARKS
+        + CACHE.replace("fill=TRUE, initial=FALSE", "fill=var('entry2.cached', BOOL), initial=var('entry.page', BOOL)")
+        + STARTS
+        + MARK_ONCE
+        + PROPERTY
+        + "Q.never('c', and_(CACHED, not_(var('entry.page', BOOL))))\n"
+        + CACHED_TASK,
+        {"q": ("violated", 0)},
+    ),
     "a fill of one entry is none of the second": (
         MARKS
         + CACHE.replace("fill=TRUE", "fill=var('entry.page', BOOL)")

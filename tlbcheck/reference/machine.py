@@ -437,7 +437,10 @@ class Machine:
     def fillable(self, cpu: int, entry: Entry) -> bool:
         """Whether a walk may make the entry now."""
         cache = self.model.cache
-        return cache is not None and self.holds(cache.fill, cpu, "task", {}, entry)
+        if cache is None:
+            return False
+        others = self.world.entries if "entry2" in self.world.subjects(cache.fill) else [None]
+        return any(worth(cache.fill, self.look(cpu, "task", entry, {}, entry2=other)) for other in others)
 
     def fill(self, cpu: int, entry: Entry) -> None:
         self.caches[cpu].add(entry)

@@ -587,16 +587,16 @@ class Run:
         """The entries that walks can make now, each while it is not cached itself (CACHE-7)."""
         if self.model.cache is None:
             return ()
-        fill = (self.model.cache.fill,)
-        possible = self._holding(fill, cpu, "task", {})
-        if not self._mentions(fill[0], "entry2"):
-            return possible
-        cached, alone = self.tlb[cpu], []
-        for entry in possible:
+        fill = self.model.cache.fill
+        if not self._mentions(fill, "entry2"):
+            return self._holding((fill,), cpu, "task", {})
+        cached, coming = self.tlb[cpu], []
+        for entry in self.universe:
             self.tlb[cpu] = cached - {entry}
-            alone += [entry] if entry in self._holding(fill, cpu, "task", {}) else []
+            scopes = (Scope(self, cpu, "task", entry, {}, entry2=other) for other in self.universe)
+            coming += [entry] if any(value_of(fill, scope) for scope in scopes) else []
         self.tlb[cpu] = cached
-        return alone
+        return coming
 
     def ghost(self, g: Ghost, cpu: int, level: str, entry: Entry | None, args: Values) -> int:
         key = _copy_of(g, cpu, level, args)
