@@ -15,7 +15,7 @@ from tlbcheck.library import find_properties, named
 from tlbcheck.replay.check import ReplayError
 from tlbcheck.report.judge import each
 from tlbcheck.report.outputs import write
-from tlbcheck.report.result import SCHEMA, assumed, covered, declared_of, digest, sufficiency_of
+from tlbcheck.report.result import SCHEMA, assumed, covered, declared_of, digest, showing, stood_for, sufficiency_of
 from tlbcheck.report.schema import property_of
 from tlbcheck.result import PropertyResult, Verdict
 
@@ -110,6 +110,7 @@ class _Subject:
             raise InputError(f"{self.model.name} is not the model that the result was made from", place=place, hint="the model or tlbcheck has changed: verify it again")
         decided, literal = how_many_entries(system, Limits()), as_they_are(system)
         self.systems: list[TransitionSystem] = [system if decided.entries == FULL else represented(system, decided), system]
+        self.shown = showing(self.model)
         self.decided: list[Sufficiency] = [decided, literal, replace(literal, dimensions=decided.dimensions)]
 
     def titled(self, document: Mapping[str, Any]) -> None:
@@ -121,7 +122,9 @@ class _Subject:
     def hold(self, r: PropertyResult) -> None:
         """Hold what a result says besides its runs against the model, and against itself. Raises ``InputError``."""
         scopes = [covered(self.model, d) for d in self.decided]
-        premises = [(*self.model.assumptions, *d.assumptions, *assumed(self.model, self.systems[0])) for d in self.decided]
+        q = next(q for q in self.systems[0].properties if q.name == r.name)
+        more = stood_for(self.model, self.shown, q)
+        premises = [(*self.model.assumptions, *d.assumptions, *assumed(self.model, self.systems[0]), *more) for d in self.decided]
         if r.scope not in scopes:
             raise self._edited(r, "its scope is not what the model gives")
         if r.premises not in premises:

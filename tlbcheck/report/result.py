@@ -21,7 +21,7 @@ from tlbcheck.engines.waiting import Wait, waits
 from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import evaluate, show, variables
-from tlbcheck.lang.model import Model
+from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import AtomicBlock, Statement, walk
 from tlbcheck.lang.types import BoolType, Type, WordType
 from tlbcheck.library import find_models
@@ -442,10 +442,20 @@ def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelR
     """
     teller, relies = Teller(evidence.system), reliances(evidence.model)
     premises = (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system))
-    shown = tuple((c, find_models(c.shown_by)[0]) for c in evidence.model.relied_on())
+    shown = showing(evidence.model)
     common = _Common(digest(evidence.whole), tuple(unreached(evidence)), premises, relies, shown)
     results = [_property_result(evidence, p, teller, common, every_case=every_case) for p in evidence.results]
     return ModelResult(evidence.model.name, evidence.model.title, settle(results, {}, ()))
+
+
+def showing(model: Model) -> tuple[tuple[Contract, Model], ...]:
+    """Each promise that a model relies on, with the model that shows it."""
+    return tuple((c, find_models(c.shown_by)[0]) for c in model.relied_on())
+
+
+def stood_for(model: Model, shown: Sequence[tuple[Contract, Model]], q: Property) -> tuple[str, ...]:
+    """What a verdict on ``q`` takes for granted of stand-ins (``tlbcheck.stand_ins``)."""
+    return tuple(said for c, shows in shown if (said := granted(model, shows, c, q)))
 
 
 class _Common(NamedTuple):
@@ -485,7 +495,7 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
         origin=dict(model.origin),
         model_digest=common.model_digest,
         unreached=common.unreached,
-        premises=(*common.premises, *(said for c, shows in common.shown if (said := granted(model, shows, c, p.property)))),
+        premises=(*common.premises, *stood_for(model, common.shown, p.property)),
         relies=common.relies,
     )
 
