@@ -109,6 +109,14 @@ def test_no_edit_of_one_field_of_any_kind_of_violation_is_believed(reclaim: Json
         assert accepted(saved(name), 3) == []
 
 
+@pytest.mark.parametrize("path", [("title",), ("variant",), ("cpus",), ("properties", "stale-use", "title"), ("properties", "stale-use", "clauses")], ids=".".join)
+def test_what_reports_call_things_by_is_the_models(reclaim: Json, tmp_path: Path, path: tuple[str, ...]) -> None:
+    changed = edited(reclaim, ("models", "linux/deferred-flush@no-pending-mark", *path))
+    (tmp_path / "file.json").write_text(json.dumps(changed))
+    result = run("replay", str(tmp_path / "file.json"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1) and path[-1] in result.stderr
+
+
 def test_two_steps_that_changed_places_are_refused(reclaim: Json, tmp_path: Path) -> None:
     steps = reclaim["results"][0]["violations"][0]["steps"]
     for i in range(len(steps) - 1):

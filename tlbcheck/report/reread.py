@@ -16,6 +16,7 @@ from tlbcheck.replay.check import ReplayError
 from tlbcheck.report.judge import each
 from tlbcheck.report.outputs import write
 from tlbcheck.report.result import SCHEMA, assumed, covered, declared_of, digest, showing, stood_for, sufficiency_of
+from tlbcheck.report.retrace import difference
 from tlbcheck.report.schema import property_of
 from tlbcheck.result import PropertyResult, Verdict
 
@@ -114,10 +115,15 @@ class _Subject:
         self.decided: list[Sufficiency] = [decided, literal, replace(literal, dimensions=decided.dimensions)]
 
     def titled(self, document: Mapping[str, Any]) -> None:
-        """Hold the model's title against the model. Raises ``InputError``."""
-        facts = document["models"].get(self.model.name, {}) if document["command"] == "verify" else {}
-        if facts.get("title", self.model.title) != self.model.title:
-            raise InputError(f"{self.model.name} is called '{self.model.title}', not '{facts['title']}'", place=self.place, hint="the file was edited; make it again")
+        """Hold what reports call the model and its properties by against the model. Raises ``InputError``."""
+        facts = document["models"].get(self.model.name) if document["command"] == "verify" else None
+        if facts is None:
+            return
+        properties = {q.name: {"title": q.title, "source": q.source, "clauses": dict(q.clauses)} for q in self.systems[-1].properties}
+        called = {"title": self.model.title, "variant": self.model.doc if "@" in self.model.name else "", "cpus": self.model.cpus, "properties": properties}
+        differing = difference(called, {n: facts.get(n) for n in called})
+        if differing:
+            raise InputError(f"of {self.model.name}, {differing}", place=self.place, hint="the file was edited; make it again")
 
     def hold(self, r: PropertyResult) -> None:
         """Hold what a result says besides its runs against the model, and against itself. Raises ``InputError``."""
