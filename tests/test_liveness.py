@@ -156,11 +156,11 @@ def test_replay_refuses_a_loop_that_is_none() -> None:
     assert trace is not None and trace.loop is not None
     told = story(result.system, violation)
     pending = DONE.liveness[0][1]
-    replay_lasso(result.model, (), told, pending, trace.loop)
+    replay_lasso(result.model, DONE, told, pending, trace.loop)
     with pytest.raises(ReplayError, match=r"not possible|not where it was"):
-        replay_lasso(result.model, (), told, pending, 0)
+        replay_lasso(result.model, DONE, told, pending, 0)
     with pytest.raises(ReplayError, match="does not"):
-        replay_lasso(result.model, (), told, not_(var("if", BOOL)) & var("turn", BOOL), trace.loop)
+        replay_lasso(result.model, DONE, told, not_(var("if", BOOL)) & var("turn", BOOL), trace.loop)
 
 
 def test_replay_refuses_a_run_that_is_not_fair() -> None:
@@ -171,7 +171,7 @@ def test_replay_refuses_a_run_that_is_not_fair() -> None:
     told = story(result.system, result["done"].violations[0])
     # The same steps where interrupts stay on: CLI is taken for a step that does nothing.
     with pytest.raises(ReplayError):
-        replay_lasso(model(ask), (), replace(told, steps=told.steps[1:]), DONE.liveness[0][1], trace.loop - 1)
+        replay_lasso(model(ask), DONE, replace(told, steps=told.steps[1:]), DONE.liveness[0][1], trace.loop - 1)
 
 
 def test_what_is_cached_cannot_be_demanded() -> None:

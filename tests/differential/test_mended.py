@@ -115,6 +115,40 @@ CASES: dict[str, tuple[str, Verdicts]] = {
         + CACHED_TASK,
         {"q": ("violated", 0)},
     ),
+    "a run that goes on for ever while another property counts": (
+        MARKS
+        + STARTS
+        + "@procedure\ndef task() -> None:\n    while True:\n        mark()\n"
+        + PROPERTY
+        + "Q.eventually_not('c', TRUE)\n"
+        + "R = Property('r', 'r', source='here', clauses={'c': 'c'})\n"
+        + "odd = R.ghost('odd', bool)\n"
+        + "R.on(operation('mark'), {odd: not_(odd.expr)})\nR.eventually_not('c', FALSE)\n"
+        + "model = Model(name='random/m', title='m', init=start, task=task)\nPROPERTIES = [Q, R]\n",
+        {"q": ("violated", 1), "r": ("proved", None)},
+    ),
+    "a precondition that only a lower handler could change": (
+        MARKS
+        + "P = per_cpu('P', bool)\n"
+        + "@procedure(role='inner')\ndef inner() -> None:\n    requires(P.get())\n"
+        + STARTS
+        + "@procedure\ndef handler() -> None:\n    inner()\n    P.set(True)\n"
+        + PROPERTY
+        + "Q.on(enter('inner'), bad={'c': TRUE})\n"
+        + "model = Model(name='random/m', title='m', init=start, interrupts=(Interrupt(handler, P, level='nmi'), Interrupt(handler, None)))\n"
+        + "PROPERTIES = [Q]\n",
+        {"q": ("violated", 1)},
+    ),
+    "what is wrong in init, and about no entry, while init marks entries": (
+        MARKS
+        + CACHE
+        + "@procedure\ndef start() -> None:\n    mark()\n"
+        + PROPERTY
+        + "seen = Q.ghost('seen', bool, 0, per_entry=True)\n"
+        + "Q.on(operation('mark'), {seen: var('entry.page', BOOL)}, bad={'c': TRUE})\n"
+        + CACHED_TASK.replace("task=task, ", ""),
+        {"q": ("violated", 0)},
+    ),
     "a fill of one entry is none of the second": (
         MARKS
         + CACHE.replace("fill=TRUE", "fill=var('entry.page', BOOL)")

@@ -61,7 +61,9 @@ def along(system: TransitionSystem, moves: Sequence[Move]) -> Trace:
     start = system.initial[first.step or 0]
     chosen = _named(start, first.chosen)
     control = _started(system, start, chosen, first.values)
-    state = saturated(system, control, {v.name: int(evaluate(system.entry_start(v, cached=bool(entry)), control | entry)) for v in system.entry_variables}, entry)
+    # Without an entry there is nothing that its variables are about.
+    own = {v.name: int(evaluate(system.entry_start(v, cached=True), control | entry)) if entry else v.initial for v in system.entry_variables}
+    state = saturated(system, control, own, entry)
     trace = [state]
     steps = []
     for move in moves[1:]:

@@ -158,8 +158,9 @@ def confirm(system: TransitionSystem, violation: Violation, engine: str, *, firs
         else:
             from tlbcheck.replay.lasso import replay_lasso
 
-            pending = next(e for q in system.properties if q.name == violation.property for clause, e in q.liveness if clause == violation.clause)
-            replay_lasso(system.model, system.properties, story(system, violation), pending, loop)
+            judged = next(q for q in system.properties if q.name == violation.property)
+            pending = next(e for clause, e in judged.liveness if clause == violation.clause)
+            replay_lasso(system.model, judged, story(system, violation), pending, loop)
     except ReplayError as error:
         raise InternalError(f"{system.model.name}, {violation.property}: the trace of engine {engine} does not replay: {error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
 from tlbcheck.lang.expr import Expr
-from tlbcheck.lang.model import Event, Ghost, Model, Property, Rule
+from tlbcheck.lang.model import LEVELS, Event, Ghost, Model, Property, Rule
 from tlbcheck.lang.types import BOOL, IntType, Type
 from tlbcheck.reference.rules import Find, names_in, worth
 from tlbcheck.reference.syntax import Function, GeneralCall, indexed, is_set
@@ -189,11 +189,12 @@ class World:
     def _shared(self, v: p.StateVar, at: bool, level: str) -> bool:
         model = self.model
         software = [*([model.task] if model.task else []), *(i.handler for i in model.interrupts)]
+        above = [i for i in model.interrupts if LEVELS.index(i.level) > LEVELS.index(level)]
         elsewhere = model.cpus > 1 and any(self.writes(root, v, any_cpu=v.per_cpu and not at) for root in software)
         return (
             elsewhere
             or any(self.writes(a, v, any_cpu=False) for a in model.actions)
-            or any(self.writes(i.handler, v, any_cpu=False) for i in model.interrupts if i.level != level)
+            or any(self.writes(i.handler, v, any_cpu=False) for i in above if i.flag is not v)
         )
 
     def cells(self, v: p.StateVar) -> list[str]:

@@ -6,10 +6,9 @@ depend on them, and what is cached need not be the same each time round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from tlbcheck.lang.expr import Expr
+from tlbcheck.lang.expr import Expr, variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import Do, walk
 from tlbcheck.replay.check import ReplayError, Story, Told, compare
@@ -17,15 +16,15 @@ from tlbcheck.replay.interpreter import Blocked, Scope, WrongChoice, arrival, va
 from tlbcheck.replay.recheck import Machine, Move, after_move, moves, start_machine
 
 
-def replay_lasso(model: Model, properties: Sequence[Property], story: Story, pending: Expr, loop: int) -> None:
-    """Run ``story`` and confirm that from step ``loop`` on ``pending`` holds for some CPU, for ever, in a fair run.
+def replay_lasso(model: Model, judged: Property, story: Story, pending: Expr, loop: int) -> None:
+    """Run ``story`` and confirm that from step ``loop`` on ``pending``, a clause of ``judged``, holds for some CPU, for ever, in a fair run.
 
     Raises ``ReplayError``.
     """
     if not any(isinstance(s, Do) and s.operation.uses is not None for procedure in model.reachable() for s in walk(procedure.body)):
         model = replace(model, cache=None)
     try:
-        machine = start_machine(model, properties, story.case, story.start_choices)
+        machine = start_machine(model, [_noting(judged, pending)], story.case, story.start_choices)
     except (Blocked, WrongChoice, KeyError) as error:
         raise ReplayError(f"the start is not possible: {error}") from None
     compare(machine, story.initial, "at the start")
@@ -52,6 +51,16 @@ def replay_lasso(model: Model, properties: Sequence[Property], story: Story, pen
         possible = [any(True for m in moves(machine) if _demand(model, m) == demand for _ in after_move(machine, m)) for machine in going_on]
         if any(possible) if move[3] is not None else all(possible):
             raise ReplayError(f"the run is not fair: {demand} could go on and never does")
+
+
+def _noting(judged: Property, pending: Expr) -> Property:
+    """``judged`` with those ghosts alone that ``pending`` depends on: what else it notes need not come round with the run."""
+    asked, known = set(variables(pending)), -1
+    while known < len(asked):
+        known = len(asked)
+        asked |= {n for rule in judged.rules for ghost, value in rule.updates if ghost.name in asked for n in variables(value)}
+    rules = [replace(rule, updates=tuple((g, e) for g, e in rule.updates if g.name in asked), bad=()) for rule in judged.rules]
+    return replace(judged, ghosts=[g for g in judged.ghosts if g.name in asked], rules=[rule for rule in rules if rule.updates], invariants=[])
 
 
 def _step(machine: Machine, told: Told, i: int) -> tuple[Move, Machine]:
