@@ -289,10 +289,11 @@ def _different(what: str, ours: set[Any], theirs: set[Any]) -> Iterator[Differen
         )
 
 
-def _literal(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference]:
+def _literal(c: Comparison, found: Found | None, search: Search | None) -> list[Verdicts | Difference] | None:
     """The searches of literal caches: with and without slices and symmetry; those that keep every state count alike."""
     system = c.lowered()
-    represented(system, how_many_entries(system, Limits()))  # refuses what these searches do not judge
+    if represented(system, how_many_entries(system, Limits())).free_walks:  # or it refuses what no search judges
+        return None  # these let every walk happen
     sliced = slice_system(system)
     said: list[Verdicts | Difference] = []
     counts: dict[str, int | None] = {}

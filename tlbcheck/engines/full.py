@@ -51,6 +51,10 @@ def literal(system: TransitionSystem) -> TransitionSystem:
     )
 
 
+Walk = tuple[int, tuple[int, ...], bool]
+"""On a CPU an entry, by the values of its fields, comes (True) or goes."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Cpu:
     """One CPU's cache among the masks: ``cached`` is where its content is, ``own`` what goes with an entry, and its value then."""
@@ -219,15 +223,26 @@ class _Full:
             return TraceState(dict(zip(names, map(int, at[0]), strict=True)), cached)
 
         steps: list[TraceStep] = []
+        walks: list[list[Walk]] = [[]]
         before, index, chosen = last or self.came[node]
         while before is not None:
             if index >= 0:
                 step = self.system.steps[index]
                 steps.append(TraceStep(step, dict(zip((q.name for q in step.parameters), map(int, chosen), strict=True)), state(node)))
+                walks.append([])
+            else:
+                walks[-1].append(self.walk(before[1], node[1]))
             node = before
             before, index, chosen = self.came[node]
         start = self.system.initial[index]
-        return Trace(start, dict(zip((q.name for q in start.parameters), map(int, chosen), strict=True)), state(node), {}, tuple(reversed(steps)))
+        by_themselves = tuple(tuple(reversed(w)) for w in reversed(walks)) if self.free else None
+        return Trace(start, dict(zip((q.name for q in start.parameters), map(int, chosen), strict=True)), state(node), {}, tuple(reversed(steps)), walks=by_themselves)
+
+    def walk(self, before: Masks, after: Masks) -> Walk:
+        """The entry that came or went between two contents."""
+        places = {cpu: self.compiled.entry_variables.index(name) for cpu, name in self.system.cached.items()}
+        cpu, changed = next((cpu, changed) for cpu, at in places.items() if (changed := before[at] ^ after[at]))
+        return cpu, tuple(self.compiled.entries[changed.bit_length() - 1].values()), bool(after[places[cpu]] & changed)
 
 
 def explore_full(system: TransitionSystem, *, fills: Literal["saturated", "free"], limit: int | None = None, max_bytes: int | None = None) -> EngineResult:

@@ -17,14 +17,14 @@ from tlbcheck.replay.check import ReplayError, Story
 from tlbcheck.replay.contents import Contents, contents
 from tlbcheck.replay.history import DROPPED, FILLED, History, Where, history, judgement
 from tlbcheck.replay.interpreter import Entry
-from tlbcheck.replay.judgement import Judgement
+from tlbcheck.replay.judgement import STATE, Judgement
 from tlbcheck.system.slots import slot_name
 from tlbcheck.system.transition_system import TransitionSystem
 
 
 @dataclass(frozen=True)
 class Retelling:
-    """``contents`` is None where there are no caches, or the run goes on for ever; ``history`` where the violation is about no entry.
+    """``contents`` is None where there are no caches, the run goes on for ever, or walks are told one by one; ``history`` where the violation is about no entry.
 
     ``about``: the entries that the violation speaks of. ``judged``: how it comes about; None where the run goes on for ever.
     """
@@ -42,6 +42,8 @@ def retell(system: TransitionSystem, violation: Violation) -> Retelling:
     assert trace is not None
     if trace.loop is not None:
         return Retelling(told)
+    if told.walks is not None:
+        return Retelling(told, judged=_judged_last(violation, trace))
     try:
         if cache is None:
             return Retelling(told, judged=judgement(system.model, system.properties, told))
@@ -56,6 +58,15 @@ def retell(system: TransitionSystem, violation: Violation) -> Retelling:
     if happens is not None:
         _agree(system, trace, happens)
     return Retelling(told, found, tuple(about), happens, judged)
+
+
+def _judged_last(violation: Violation, trace: Trace) -> Judgement:
+    """What breaks the property where walks are told one by one: an event of the last step, or a state."""
+    last = trace.steps[-1].step if trace.steps else None
+    cpu = last.cpu if last is not None and last.cpu is not None else 0
+    if last is not None and last.events and any((b.property, b.clause) == (violation.property, violation.clause) for b in last.bads):
+        return Judgement(last.events[0].kind, last.events[0].name, cpu, cpu)
+    return Judgement(STATE, "", cpu, cpu)
 
 
 def _agree(system: TransitionSystem, trace: Trace, told: History) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tlbcheck.collecting import paused
 from tlbcheck.engines.child import Child, Unanswered
 from tlbcheck.engines.explicit import Tracked
+from tlbcheck.engines.full import explore_full
 from tlbcheck.engines.literal import LARGE, agree, combines_few, explore_literally, explore_saturated, explore_tracked, suits_tables
 from tlbcheck.engines.packed import Progress
 from tlbcheck.engines.trace import EngineResult, State, Trace, TraceStep, Violation
@@ -23,12 +24,13 @@ from tlbcheck.lang.expr import TRUE, evaluate
 from tlbcheck.lang.model import Event, Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
-from tlbcheck.replay.check import ReplayError, Story, Told, replay
+from tlbcheck.replay.check import ReplayError, Story, Told, Walk, replay
 from tlbcheck.result import EngineAnswer, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided, without_entries
 from tlbcheck.system.transition_system import Step, TransitionSystem
+from tlbcheck.system.walks import COMES, GOES, RETURNS, choice_name
 
 _DEEPEST = 10_000
 _CROSS_CHECK = 10
@@ -121,6 +123,7 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
         )
 
     befores = [trace.initial, *(s.after for s in trace.steps)]
+    tracked = tuple(trace.tracked[v.name] for v in system.entry_fields) if one else None
     start_scope = {**trace.initial.control, **trace.start_choices}
     return Story(
         property=violation.property,
@@ -128,11 +131,31 @@ def story(system: TransitionSystem, violation: Violation, *, first: bool = True)
         case={f"case.{c.name}": trace.initial.control.get(f"case.{c.name}", c.domain[0]) for c in system.model.cases},
         start_choices=tuple(evaluate(e, start_scope) for _, _, e in trace.start.choices),
         initial={n: trace.initial.control[n] for n in shared},
-        tracked=tuple(trace.tracked[v.name] for v in system.entry_fields) if one else None,
+        tracked=tracked,
         tracked_at_start=tuple(c for c, n in cached if one and trace.initial.entry[n]),
         everything=bool(cached) and not one,
         steps=tuple(told(b, s) for b, s in zip(befores, trace.steps, strict=False)),
         first=first,
+        walks=trace.walks if trace.walks is not None or not system.free_walks else _walks(system, trace),
+    )
+
+
+def _walks(system: TransitionSystem, trace: Trace) -> tuple[tuple[Walk, ...], ...]:
+    """What the tracked entry does by itself before each step, as the steps' parameters say (``system.walks``)."""
+    entry = tuple(trace.tracked[v.name] for v in system.entry_fields)
+
+    def moves(cpu: int, before: State, choice: int) -> tuple[bool, ...]:
+        there = bool(before.entry[system.cached[cpu]])
+        walked = evaluate(system.free_walks[cpu], {**before.control, **trace.tracked})
+        if choice == COMES and walked and not there:
+            return (True,)
+        if choice == GOES and (there or walked):
+            return (False,) if there else (True, False)
+        return ((False, True) if there else (True, False, True)) if choice == RETURNS and walked else ()
+
+    befores = [trace.initial, *(s.after for s in trace.steps)]
+    return tuple(
+        tuple((cpu, entry, comes) for cpu in system.free_walks for comes in moves(cpu, before, s.choices[choice_name(cpu)])) for before, s in zip(befores, trace.steps, strict=False)
     )
 
 
@@ -420,16 +443,19 @@ def _by_literal_caches(
     system: TransitionSystem, engines: Sequence[str], limits: Limits, began: float, progress: Callable[[Progress], None] | None, rest: ModelEvidence | None, *, certify: bool
 ) -> ModelEvidence:
     """Verdicts with all entries as they are, held against the ``rest``: the other engines' result, if they were asked too."""
-    if any(e in LITERAL for e in engines):
-        represented(system, how_many_entries(system, limits))  # refuses what replay, with its eager walks, cannot confirm
+    # Refuses what replay cannot confirm.
+    free = any(e in LITERAL for e in engines) and bool(represented(system, how_many_entries(system, limits)).free_walks)
     results = []
     for engine in engines:
         if engine == REFERENCE:
             results.append(_interpreted(system, limits))
             continue
-        found = explore_literally(
-            engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress, certify=limits.seconds if certify else 0
-        )
+        if free:
+            found = replace(explore_full(system, fills="free", limit=limits.states, max_bytes=limits.memory), engine=engine)
+        else:
+            found = explore_literally(
+                engine, system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry, progress=progress, certify=limits.seconds if certify else 0
+            )
         _confirm_all(system, found)
         _finite_runs_only(system, [found])
         results.append(found)
@@ -522,7 +548,7 @@ def _recheck(system: TransitionSystem, results: Sequence[PropertyEvidence]) -> N
 
     began = time.perf_counter()
     judged = [r for r in results if r.verdict in (Verdict.PROVED, Verdict.VIOLATED) and not r.property.liveness]
-    found = recheck.recheck(system.model, [r.property for r in judged])
+    found = recheck.recheck(system.model, [r.property for r in judged], free=bool(system.free_walks))
     violated = {name for name, _ in found.violated}
     for r in judged:
         if (r.property.name in violated) is not (r.verdict is Verdict.VIOLATED):

@@ -35,6 +35,7 @@ class Trace:
     """A run: ``tracked`` is the entry that the story is about (no fields: none is).
 
     ``loop``: after the last step the run goes on from the state before step ``loop`` (counted from 0), for ever.
+    ``walks``: (CPU, entry, whether it comes) of what caches do by themselves before each step and after the last, if the trace knows.
     """
 
     start: Step
@@ -43,6 +44,7 @@ class Trace:
     tracked: Mapping[str, int]
     steps: tuple[TraceStep, ...]
     loop: int | None = None
+    walks: tuple[tuple[tuple[int, tuple[int, ...], bool], ...], ...] | None = None
 
     @property
     def depth(self) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.replay.interpreter import Blocked, Run, WrongChoice
+from tlbcheck.replay.interpreter import Blocked, Entry, Run, WrongChoice
+
+Walk = tuple[int, Entry, bool]
+"""On a CPU an entry comes (True) or goes by itself."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Story:
     """A trace, in values only: ``tracked`` is the entry that it follows, with the CPUs caching it at first.
 
     ``first``: the property is not broken before the last step. ``everything``: the run starts with
-    all that the caches can hold, since it may be about more than one entry.
+    all that the caches can hold, since it may be about more than one entry. ``walks``: what the caches do by themselves
+    before each step, and after the last one if that is known; None: every walk happens, and no entry goes.
     """
 
     property: str
@@ -39,6 +45,7 @@ class Story:
     steps: tuple[Told, ...]
     first: bool = True
     everything: bool = False
+    walks: tuple[tuple[Walk, ...], ...] | None = None
 
 
 class ReplayError(Exception):
@@ -52,6 +59,8 @@ def replay(model: Model, properties: Sequence[Property], story: Story, *, others
     looks at the run at the start and after each step. Raises ``ReplayError``.
     """
     run = Run(model, properties, story.case)
+    run.told = story.walks is not None
+    walks = story.walks or ()
     content = {c: [e for e in run.universe if _at_start(story, c, e, others=others)] for c in range(model.cpus)}
     try:
         run.start(story.start_choices, content)
@@ -62,6 +71,7 @@ def replay(model: Model, properties: Sequence[Property], story: Story, *, others
         seen(run)
     wanted = (story.property, story.clause)
     for i, told in enumerate(story.steps):
+        _by_itself(run, walks[i : i + 1], f"before step {i + 1}")
         if story.first and any(name == story.property for name, _, _ in run.broken):
             raise ReplayError(f"{story.property} is violated before step {i + 1} already")
         try:
@@ -75,9 +85,37 @@ def replay(model: Model, properties: Sequence[Property], story: Story, *, others
             cached = tuple(c for c, tlb in enumerate(run.tlb) if story.tracked in tlb)
             if cached != told.tracked_in:
                 raise ReplayError(f"after step {i + 1} ({told.action}) the entry is cached on CPUs {cached}, not {told.tracked_in}")
+    _by_itself(run, walks[len(story.steps) :], "at the end")
+    if story.walks is not None:
+        for entry in run.universe if story.tracked is None else [story.tracked]:
+            _whatever_it_does(run, entry)
     if not any((name, clause) == wanted for name, clause, _ in run.broken):
         raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
     return run
+
+
+def _by_itself(run: Run, walks: Sequence[Sequence[Walk]], where: str) -> None:
+    """What entries do by themselves at one point, as told. Raises ``ReplayError`` where they cannot."""
+    try:
+        for cpu, entry, comes in itertools.chain(*walks):
+            (run.comes if comes else run.goes)(cpu, entry)
+    except Blocked as error:
+        raise ReplayError(f"{where}: {error}") from None
+
+
+_ALONE = ((), (True,), (False,), (False, True), (True, False), (True, False, True))
+"""What an entry may do on a CPU between two steps: come, go, and come back."""
+
+
+def _whatever_it_does(run: Run, entry: Entry) -> None:
+    """Judge the state after everything that the entry may do by itself on each CPU; then it is as it was."""
+    for each in itertools.product(_ALONE, repeat=run.model.cpus):
+        tlb, marks = [set(entries) for entries in run.tlb], {key: set(marked) for key, marked in run.marks.items()}
+        with contextlib.suppress(Blocked):
+            for cpu, moves in enumerate(each):
+                for comes in moves:
+                    (run.comes if comes else run.goes)(cpu, entry)
+        run.tlb, run.marks = tlb, marks
 
 
 def _at_start(story: Story, cpu: int, entry: tuple[int, ...], *, others: bool) -> bool:

@@ -193,6 +193,8 @@ class Run:
         """The access, operation or block that the step made."""
         self.atomic = 0
         self.exception = ""
+        self.told = False
+        """Entries come and go only as somebody says (``comes``, ``goes``)."""
         self.reason = Reason()
         self.heads: dict[Expr, frozenset[str]] = {}
         self.universe = list(self._universe())
@@ -548,12 +550,28 @@ class Run:
             return [e for e in self.universe if any(all(value_of(part, Scope(self, cpu, level, e, args, entry2=o)) for part in parts) for o in self.universe)]
         return [e for e in self.universe if all(value_of(part, Scope(self, cpu, level, e, args)) for part in parts)]
 
+    def comes(self, cpu: int, entry: Entry) -> None:
+        """A walk caches an entry that is not there. Raises ``Blocked`` where none can."""
+        if entry in self.tlb[cpu] or entry not in self._walks(cpu):
+            raise Blocked("no walk caches the entry here")
+        self.tlb[cpu].add(entry)
+        self._event("fill", "", {}, cpu, "task", {}, entry=entry)
+        self._judge_state(cpu)
+
+    def goes(self, cpu: int, entry: Entry) -> None:
+        """An entry is evicted, and its marks with it. Raises ``Blocked`` where it is not there."""
+        if entry not in self.tlb[cpu]:
+            raise Blocked("the entry is not cached")
+        self.tlb[cpu].discard(entry)
+        self.marks = {key: marked - {entry} if key[1] == cpu else marked for key, marked in self.marks.items()}
+        self._judge_state(cpu)
+
     def _settle(self) -> None:
-        """Every walk that could happen has happened; then what must hold in every state."""
+        """Every walk that could happen has happened, unless walks are ``told``; then what must hold in every state."""
         cache = self.model.cache
         for cpu in range(self.model.cpus):
             before = -1
-            while cache is not None and before < len(self.tlb[cpu]):
+            while cache is not None and not self.told and before < len(self.tlb[cpu]):
                 # An entry may enable others.
                 before = len(self.tlb[cpu])
                 for entry in self._walks(cpu):
@@ -561,12 +579,16 @@ class Run:
                     self._event("fill", "", {}, cpu, "task", {}, entry=entry)
                 if not self._mentions(cache.fill, "entry2"):
                     break
-            if self.judges_walks:
+            if self.judges_walks and not self.told:
                 self._judge_walks(cpu)
-            for monitor in self.monitors:
-                for clause, bad in monitor.invariants:
-                    for level, copy in self.copies(bad):
-                        self._judge(monitor.name, clause, bad, cpu, level, copy, None)
+            self._judge_state(cpu)
+
+    def _judge_state(self, cpu: int) -> None:
+        """What must hold in every state, of one CPU."""
+        for monitor in self.monitors:
+            for clause, bad in monitor.invariants:
+                for level, copy in self.copies(bad):
+                    self._judge(monitor.name, clause, bad, cpu, level, copy, None)
 
     def _judge_walks(self, cpu: int) -> None:
         """Any entry may go, and its marks on the CPU with it, and come back while all others are cached (CACHE-4, CACHE-7, GHOST-2)."""

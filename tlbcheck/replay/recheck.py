@@ -54,8 +54,10 @@ class Recheck:
         return self.complete and not self.violated and self.outside is None
 
 
-def recheck(model: Model, properties: Sequence[Property], *, limit: int | None = None, inside: Inside | None = None) -> Recheck:
+def recheck(model: Model, properties: Sequence[Property], *, limit: int | None = None, inside: Inside | None = None, free: bool = False) -> Recheck:
     """Visit every reachable configuration; see the module.
+
+    ``free``: walks and evictions happen or not, one by one, where a larger content need not have every violation.
 
     ``properties`` are those that apply to the model. ``limit`` stops after so many configurations.
     ``inside`` is asked for each one, by shared variables and TLB contents; at the first False the
@@ -65,7 +67,7 @@ def recheck(model: Model, properties: Sequence[Property], *, limit: int | None =
     seen: set[Key] = set()
     violated: set[tuple[str, str]] = set()
     waiting: deque[Machine] = deque()
-    arrivals = itertools.chain(_starts(plan, properties), (after for before in _taken(waiting) for after in _successors(before)))
+    arrivals = itertools.chain(_starts(plan, properties, free=free), (after for before in _taken(waiting) for after in (*_successors(before), *(_by_themselves(before) if free else ()))))
     for machine in arrivals:
         violated.update((name, clause) for name, clause, _ in machine.broken)
         key = machine.key()
@@ -111,13 +113,24 @@ def _every_choice(attempt: Callable[[tuple[int, ...]], Machine]) -> Iterator[Mac
             untried += [(*choices, value) for value in reversed(asked.domain)]
 
 
-def _starts(plan: _Plan, properties: Sequence[Property]) -> Iterator[Machine]:
+def _by_themselves(before: Machine) -> Iterator[Machine]:
+    """One entry that comes or goes."""
+    for cpu, entry in itertools.product(range(before.model.cpus), before.universe):
+        machine = before.copy()
+        machine.broken = []
+        with contextlib.suppress(Blocked):
+            (machine.goes if entry in machine.tlb[cpu] else machine.comes)(cpu, entry)
+            yield machine
+
+
+def _starts(plan: _Plan, properties: Sequence[Property], *, free: bool) -> Iterator[Machine]:
     cases = plan.model.cases
     for values in itertools.product(*(c.domain for c in cases)):
         case = {f"case.{c.name}": value for c, value in zip(cases, values, strict=True)}
 
         def start(choices: tuple[int, ...], case: Values = case) -> Machine:
             machine = Machine(plan, properties, case)
+            machine.told = free
             machine.start(choices, dict.fromkeys(range(plan.model.cpus), machine.universe))
             return machine
 

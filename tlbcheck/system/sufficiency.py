@@ -16,6 +16,7 @@ from tlbcheck.lang.types import EnumType
 from tlbcheck.system.names import Software
 from tlbcheck.system.slots import in_slot, of_entry, track
 from tlbcheck.system.transition_system import Fill, Step, TransitionSystem, Variable
+from tlbcheck.system.walks import freely, not_freely
 
 FULL = 0
 
@@ -86,8 +87,8 @@ def represented(system: TransitionSystem, decided: Sufficiency) -> TransitionSys
     """
     holds, written = {c.name: c.holds for c in decided.conditions}, system if system.meeting else None
     for c in decided.conditions:
-        if c.name == "H5" and not c.holds:
-            raise InputError(f"{system.model.name}: {c.reason}", hint="entries may vanish at any time; say what is wrong about an entry that is cached")
+        if c.name == "H5" and not c.holds and (why := not_freely(system)):
+            raise InputError(f"{system.model.name}: {c.reason}, and {why}", hint="entries may vanish at any time; say what is wrong about an entry that is cached")
     if holds.get("T1", True):
         system = replace(system, fills=tuple(_alone(f) for f in system.fills))
     if holds.get("T2", True):
@@ -98,6 +99,8 @@ def represented(system: TransitionSystem, decided: Sufficiency) -> TransitionSys
         )
     if holds.get("T3", True):
         system = replace(system, steps=tuple(_by_a_walk(system, s) for s in system.steps))
+    if not holds.get("H5", True):
+        return freely(system)
     made = track(system, decided.entries) if decided.entries > 1 else system
     return replace(made, meeting=written is not None and decided.entries == FULL, written=written)
 

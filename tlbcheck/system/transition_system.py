@@ -183,6 +183,8 @@ class TransitionSystem:
     """What properties say of entries at the start, where ``init`` changed it; over the entry's fields and what is rigid."""
     unjudged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     looked_at_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    free_walks: Mapping[int, Expr] = field(default_factory=dict)
+    """By CPU what a walk may cache, where walks and evictions are choices of the steps (``system.walks``) and no fill happens by itself."""
 
     @property
     def cache(self) -> CacheKind | None:
