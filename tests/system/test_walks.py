@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tlbcheck import CACHED, CacheKind, Event, Expr, InputError, Model, Procedure, Property, marker, operation, procedure, shared
+from tlbcheck.engines.retelling import retell
 from tlbcheck.engines.run import check
 from tlbcheck.lang.expr import FALSE, TRUE, and_, not_
 from tlbcheck.lang.types import BOOL
+from tlbcheck.replay.history import EVICTED, FILLED
 
 mark = marker("mark", "marks")
 use = marker("use", "uses what is cached")
@@ -58,6 +60,14 @@ def new_since_the_mark() -> Property:
     return q
 
 
+def comes_in_marked() -> Property:
+    q = Property("unmarked", "nothing comes in marked", source="here", clauses={"marked": "it is"})
+    seen = q.ghost("seen", bool, 0, per_entry=True)
+    q.on(operation("mark"), {seen: TRUE})
+    q.on(Event("fill"), bad={"marked": seen.expr})
+    return q
+
+
 def judged(made: Model, q: Property, way: str) -> tuple[str, int | None]:
     found = check(made, [q], **WAYS[way])[q.name]
     return str(found.verdict), min((v.depth for v in found.violations), default=None)
@@ -91,11 +101,19 @@ def test_what_no_state_may_be_is_judged_before_the_first_step(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_walk_is_judged_by_the_marks_of_what_was_not_there(way: str) -> None:
     """The step marks the entry whether it is cached or not; a walk then brings it in with its mark."""
-    q = Property("unmarked", "nothing comes in marked", source="here", clauses={"marked": "it is"})
-    seen = q.ghost("seen", bool, 0, per_entry=True)
-    q.on(operation("mark"), {seen: TRUE})
-    q.on(Event("fill"), bad={"marked": seen.expr})
-    assert judged(model(marks_and_uses, TRUE), q, way) == ("violated", 1)
+    assert judged(model(marks_and_uses, TRUE), comes_in_marked(), way) == ("violated", 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_trace_tells_what_comes_and_goes(way: str) -> None:
+    """What comes between two steps, and what comes at last, where no step follows."""
+    for q in (new_since_the_mark(), comes_in_marked()):
+        found = check(model(marks_and_uses, TRUE), [q], **WAYS[way])
+        (violation,) = found[q.name].violations
+        history = retell(found.system, violation).history
+        assert history is not None
+        told = [(i, e.what) for i, events in enumerate(history.points) for e in events if e.what in (FILLED, EVICTED)]
+        assert told[-1] == (1, FILLED)
 
 
 @pytest.mark.parametrize("way", ["explicit", "bmc", "full"])

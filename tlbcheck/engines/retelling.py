@@ -15,7 +15,7 @@ from tlbcheck.errors import InternalError
 from tlbcheck.lang.expr import Expr, evaluate, variables
 from tlbcheck.replay.check import ReplayError, Story
 from tlbcheck.replay.contents import Contents, contents
-from tlbcheck.replay.history import DROPPED, FILLED, History, Where, history, judgement
+from tlbcheck.replay.history import DROPPED, FILLED, History, Where, as_told, history, judgement
 from tlbcheck.replay.interpreter import Entry
 from tlbcheck.replay.judgement import STATE, Judgement
 from tlbcheck.system.slots import slot_name
@@ -24,7 +24,7 @@ from tlbcheck.system.transition_system import TransitionSystem
 
 @dataclass(frozen=True)
 class Retelling:
-    """``contents`` is None where there are no caches, the run goes on for ever, or walks are told one by one; ``history`` where the violation is about no entry.
+    """``contents`` is None where there are no caches, or the run goes on for ever; ``history`` where the violation is about no entry.
 
     ``about``: the entries that the violation speaks of. ``judged``: how it comes about; None where the run goes on for ever.
     """
@@ -42,9 +42,11 @@ def retell(system: TransitionSystem, violation: Violation) -> Retelling:
     assert trace is not None
     if trace.loop is not None:
         return Retelling(told)
-    if told.walks is not None:
-        return Retelling(told, judged=_judged_last(violation, trace))
     try:
+        if told.walks is not None:
+            found = contents(system.model, system.properties, told)
+            alone = as_told(told, found)
+            return Retelling(told, found, alone.watched, alone, _judged_last(violation, trace))
         if cache is None:
             return Retelling(told, judged=judgement(system.model, system.properties, told))
         found = contents(system.model, system.properties, told)

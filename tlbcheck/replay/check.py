@@ -88,8 +88,8 @@ def replay(model: Model, properties: Sequence[Property], story: Story, *, others
     _by_itself(run, walks[len(story.steps) :], "at the end")
     if story.walks is not None:
         for entry in run.universe if story.tracked is None else [story.tracked]:
-            _whatever_it_does(run, entry)
-    if not any((name, clause) == wanted for name, clause, _ in run.broken):
+            _whatever_it_does(run, entry, wanted)
+    if not _breaks(run, wanted):
         raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
     return run
 
@@ -107,15 +107,24 @@ _ALONE = ((), (True,), (False,), (False, True), (True, False), (True, False, Tru
 """What an entry may do on a CPU between two steps: come, go, and come back."""
 
 
-def _whatever_it_does(run: Run, entry: Entry) -> None:
-    """Judge the state after everything that the entry may do by itself on each CPU; then it is as it was."""
+def _breaks(run: Run, wanted: tuple[str, str]) -> bool:
+    return any((name, clause) == wanted for name, clause, _ in run.broken)
+
+
+def _whatever_it_does(run: Run, entry: Entry, wanted: tuple[str, str]) -> None:
+    """Let the entry do by itself on each CPU what breaks what is ``wanted``, if that is not broken yet and anything does."""
     for each in itertools.product(_ALONE, repeat=run.model.cpus):
+        if _breaks(run, wanted):
+            return
         tlb, marks = [set(entries) for entries in run.tlb], {key: set(marked) for key, marked in run.marks.items()}
         with contextlib.suppress(Blocked):
             for cpu, moves in enumerate(each):
                 for comes in moves:
                     (run.comes if comes else run.goes)(cpu, entry)
-        run.tlb, run.marks = tlb, marks
+        if _breaks(run, wanted):
+            run.at_last = tuple((cpu, entry, comes) for cpu, moves in enumerate(each) for comes in moves)
+        else:
+            run.tlb, run.marks = tlb, marks
 
 
 def _at_start(story: Story, cpu: int, entry: tuple[int, ...], *, others: bool) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.replay.check import Story, replay
+from tlbcheck.replay.check import Story, Walk, replay
 from tlbcheck.replay.interpreter import Entry, Run
 from tlbcheck.replay.staleness import Staleness
 
@@ -15,11 +15,12 @@ from tlbcheck.replay.staleness import Staleness
 class Contents:
     """``held`` gives for the start and after each step, CPU by CPU, the cached entries and whether each is stale.
 
-    ``broken`` are the entries that break the property at the end; None in it is a violation that is about no entry.
+    ``broken`` are the entries that break the property at the end; None in it is a violation that is about no entry. ``at_last`` is that of the run.
     """
 
     held: tuple[tuple[Mapping[Entry, bool], ...], ...]
     broken: tuple[Entry | None, ...]
+    at_last: tuple[Walk, ...] = ()
 
 
 def contents(model: Model, properties: Sequence[Property], story: Story) -> Contents:
@@ -38,6 +39,6 @@ def contents(model: Model, properties: Sequence[Property], story: Story) -> Cont
         held.append(tuple({e: bool(staleness.look(run, cpu, e)) for e in run.universe if e in tlb} for cpu, tlb in enumerate(run.tlb)))
 
     # Nothing says that the other entries break the property no earlier.
-    run = replay(model, properties, replace(story, first=False), others=True, seen=look)
-    return Contents(tuple(held), tuple(dict.fromkeys(e for name, clause, e in run.broken if (name, clause) == (story.property, story.clause))))
+    run = replay(model, properties, replace(story, first=False), others=story.walks is None, seen=look)
+    return Contents(tuple(held), tuple(dict.fromkeys(e for name, clause, e in run.broken if (name, clause) == (story.property, story.clause))), run.at_last)
 

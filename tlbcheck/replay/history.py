@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.replay.check import ReplayError, Story
+from tlbcheck.replay.contents import Contents
 from tlbcheck.replay.interpreter import Blocked, Entry, Scope, Values, WrongChoice, value_of
 from tlbcheck.replay.judgement import Judgement, Witness
 from tlbcheck.replay.staleness import Staleness
 
-CACHED, FILLED, DROPPED, STALE, VALID = "cached", "filled", "dropped", "stale", "valid"
-"""What happens to an entry: it is there as the run starts, a walk caches it, a step drops it, it begins and ceases to contradict the page tables."""
+CACHED, FILLED, DROPPED, EVICTED, STALE, VALID = "cached", "filled", "dropped", "evicted", "stale", "valid"
+"""What happens to an entry: it is there as the run starts, a walk caches it, a step drops it, it goes by itself, it begins and ceases to contradict the page tables."""
 
 START = "start"
 """What makes an entry stale that is so as the run starts."""
@@ -75,6 +76,26 @@ def judgement(model: Model, properties: Sequence[Property], story: Story) -> Jud
             if (name, clause) == (story.property, story.clause):
                 return j
     raise ReplayError(f"{story.property} ({story.clause}) is not violated at the end")
+
+
+def as_told(story: Story, found: Contents) -> History:
+    """What becomes of the entries that come or go by themselves in a run whose walks are told one by one."""
+    assert story.walks is not None
+    walks = [*story.walks, *[()] * (len(story.steps) + 1 - len(story.walks))]
+    walks[-1] = (*walks[-1], *found.at_last)
+    watched = tuple(dict.fromkeys(entry for moves in walks for _, entry, _ in moves))
+    points: list[tuple[Event, ...]] = []
+    there: set[Where] = set()
+    for moves, held in zip(walks, found.held, strict=True):
+        now = {(cpu, entry) for cpu, entries in enumerate(held) for entry in entries if entry in watched}
+        events = [Event(cpu, entry, DROPPED) for cpu, entry in sorted(there - now)]
+        events += [Event(cpu, entry, CACHED) for cpu, entry in sorted(now)] if not points else []
+        events += [Event(cpu, entry, FILLED if comes else EVICTED) for cpu, entry, comes in moves]
+        points.append(tuple(events))
+        there = now
+        for cpu, entry, comes in moves:
+            there = there | {(cpu, entry)} if comes else there - {(cpu, entry)}
+    return History(watched, tuple(points))
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,8 @@ class Run:
         self.exception = ""
         self.told = False
         """Entries come and go only as somebody says (``comes``, ``goes``)."""
+        self.at_last: tuple[tuple[int, Entry, bool], ...] = ()
+        """What an entry did by itself (on which CPU, which one, whether it came) that broke a property after the last step."""
         self.reason = Reason()
         self.heads: dict[Expr, frozenset[str]] = {}
         self.universe = list(self._universe())

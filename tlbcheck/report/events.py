@@ -1,7 +1,7 @@
 """What happens to the entries that a violation is about, as its JSON tells it: ``events`` of the start and of each step.
 
 Each event names its CPU, the number of its entry in ``caches``, and what happens: ``cached`` (it is there as the run
-starts), ``filled`` (a walk caches it after the step, ``from`` where), ``dropped``, ``stale`` (``by`` the start, memory or what is
+starts), ``filled`` (a walk caches it after the step, ``from`` where), ``dropped``, ``evicted`` (it goes by itself), ``stale`` (``by`` the start, memory or what is
 loaded) or ``valid`` again. ``watched`` lists the entries that events are told of. Replay made them (``replay.history``).
 """
 
@@ -52,7 +52,7 @@ def lives(v: Mapping[str, Any]) -> list[Life]:
             mine = [x for x in made if (x["cpu"], x["entry"]) == (e["cpu"], e["entry"])]
             if e["what"] in ("cached", "filled"):
                 made.append({"cpu": e["cpu"], "entry": e["entry"], "since": number, "walked": e["what"] == "filled", "again": bool(mine)})
-            elif e["what"] == "dropped":
+            elif e["what"] in ("dropped", "evicted"):
                 mine[-1]["dropped"] = number
             else:
                 mine[-1]["stale"] = number if e["what"] == "stale" else None
@@ -86,6 +86,8 @@ def notes(number: int, v: Mapping[str, Any]) -> list[tuple[str, str]]:
                 words = ("+", f"speculation caches {name}{more}", f", {e['from']}" if e.get("from") else "")
             case "dropped":
                 words = ("-", f"{name} is flushed", "")
+            case "evicted":
+                words = ("-", f"{name} is evicted", "")
             case "stale":
                 tail = _STALE[e["by"]] if e.get("since") is None else f"as it is cached: {_before(e['since'])} the page tables say something else"
                 words = ("!", f"{name} is stale", f" {tail}")

@@ -78,7 +78,7 @@ def _life(v: Mapping[str, Any]) -> list[dict[int, str]]:
     made = []
     for events in told(v):
         for e in events:
-            if e["what"] == "dropped":
+            if e["what"] in ("dropped", "evicted"):
                 del stale[e["cpu"], e["entry"]]
             else:
                 stale[e["cpu"], e["entry"]] = e["what"] == "stale"

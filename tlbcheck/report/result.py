@@ -241,7 +241,7 @@ class Teller:
         if judged is None:
             return {"kind": "wait", "required": title, "waits": [self.wait(w, trace) for w in waits(self.system, trace)]}
         how = {"kind": judged.kind, "name": judged.name, "acting": judged.acting, "usable": judged.usable}
-        if retold.history is not None:
+        if retold.history is not None and retold.story.walks is None:
             found = entry_account(self.system, v, retold)
             steps = {"change": found.change, "tables": found.by_tables, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
             return {"kind": "entry", "cpu": found.cpu, "entry": numbers[found.entry], **steps, "judged": how}
