@@ -46,7 +46,7 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError(f"broken JSON: {error.msg}", place=Place(str(path), error.lineno, error.colno), hint="make it again with 'tlbcheck verify --json'") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or as many brackets
         raise InputError(f"broken JSON: {error}", place=Place(str(path)), hint="make it again with 'tlbcheck verify --json'") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("command") not in _COMMANDS or _COMMANDS[document["command"]] not in document:
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or _COMMANDS.get(str(document.get("command"))) not in document:
         raise InputError(f"is not a result of tlbcheck {', '.join(_COMMANDS)} (schema {SCHEMA})", place=Place(str(path)), hint="make one with 'tlbcheck verify --json'")
     return document
 
