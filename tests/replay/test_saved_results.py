@@ -138,7 +138,18 @@ def test_a_verdict_that_contradicts_its_runs_is_refused(reclaim: Json, tmp_path:
     assert run("replay", str(tmp_path / "file.json")).exit_code == 2
 
 
-@pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000, '{"schema": "tlbcheck/1", "command": "verify", "results": [' + "9" * 5000 + "]}", "{}", "null", "", '{"schema": "tlbcheck/1", "command": ["verify"]}'])
+NO_RESULTS = (
+    "9" * 5000,
+    "[" * 100_000,
+    '{"schema": "tlbcheck/1", "command": "verify", "results": [' + "9" * 5000 + "]}",
+    '{"schema": "tlbcheck/1", "command": ["verify"]}',
+    "{}",
+    "null",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", NO_RESULTS)
 def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.json").write_text(text)
     result = run("replay", str(tmp_path / "file.json"))
