@@ -53,9 +53,13 @@ def c(random: Random, text: str) -> str:
     """One mutation of C: a token for one of its class, a name for a name, a number for another, a statement moved, doubled or wrapped."""
     tokens = _C_TOKEN.findall(text)
     names = [t for t in tokens if re.fullmatch(r"[A-Za-z_]\w*", t)]
+    if not names:  # a line of a diff may be a comment or a brace
+        return text
     match random.randrange(10):
         case 0 | 1:
             places = [i for i, t in enumerate(tokens) if any(t in k for k in _C_CLASSES)]
+            if not places:
+                return text
             i = random.choice(places)
             tokens[i] = random.choice(next(k for k in _C_CLASSES if tokens[i] in k))
         case 2:

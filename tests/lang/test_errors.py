@@ -260,6 +260,26 @@ def test_file_without_a_model(tmp_path: Path) -> None:
         find_models(str(file))
 
 
+@pytest.mark.parametrize(
+    ("field", "name", "kind"),
+    [
+        ("task=set", "set", "Procedure"),
+        ("actions=(len,)", "len", "Procedure"),
+        ("interrupts=(Interrupt(set, None),)", "set", "Procedure"),
+        ("cpus='2'", "'2'", "int"),
+        ("cache=INVLPG", "INVLPG", "CacheKind"),
+        ("settings={'smep': 1}", "1", "Expr"),
+    ],
+)
+def test_a_field_that_holds_another_kind_of_thing(tmp_path: Path, field: str, name: str, kind: str) -> None:
+    path = tmp_path / "m.py"
+    text = "from tlbcheck import Interrupt, Model, procedure\nfrom tlbcheck.machine.x86 import INVLPG\n\n\n"
+    text += "@procedure\ndef start() -> None:\n    pass\n\n\n"
+    path.write_text(text + f"model = Model(name='m', title='m', init=start, {field})\n")
+    with pytest.raises(InputError, match=rf"m\.py:10:\d+: '{field.partition('=')[0]}' of m holds .*{name}.*, which is no {kind}"):
+        models_in(path)
+
+
 def test_two_models_of_one_name(tmp_path: Path) -> None:
     """Two models of one name in one folder are refused."""
     for name in ("one.py", "two.py"):

@@ -15,7 +15,7 @@ Expressions of caches, properties and meanings use these names:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -367,10 +367,35 @@ class Model:
     place: Place | None = field(default_factory=here)
 
     def __post_init__(self) -> None:
+        self._refuse_other_kinds()
         if self.options is not None:
             object.__setattr__(self, "options", guarded(self.options, f"the options of {self.name}"))
         if self.resized is not None:
             object.__setattr__(self, "resized", guarded(self.resized, f"another size of {self.name}"))
+
+    def _refuse_other_kinds(self) -> None:
+        """Raises ``InputError`` for a field that holds something else than it is for."""
+        every: list[tuple[str, type, Iterable[Any]]] = [
+            ("init", Procedure, [self.init]),
+            ("task", Procedure, [self.task] if self.task is not None else []),
+            ("cache", CacheKind, [self.cache] if self.cache is not None else []),
+            ("interrupts", Interrupt, self.interrupts),
+            ("interrupts", Procedure, (i.handler for i in self.interrupts if isinstance(i, Interrupt))),
+            ("actions", Procedure, self.actions),
+            ("procedures", Procedure, (p for pair in self.procedures.items() for p in pair)),
+            ("contracts", Contract, self.contracts),
+            ("cases", CaseVar, self.cases),
+            ("settings", Expr, self.settings.values()),
+            ("meanings", Expr, self.meanings.values()),
+            ("flags", Flag, self.flags),
+            ("variants", Variant, self.variants.values()),
+            ("cpus", int, [self.cpus]),
+            ("depth", int, [self.depth]),
+        ]
+        for name, kind, values in every:
+            if wrong := [x for x in values if not isinstance(x, kind)]:
+                shown = getattr(wrong[0], "__name__", repr(wrong[0]))
+                raise InputError(f"'{name}' of {self.name} holds {shown}, which is no {kind.__name__}", place=self.place)
 
     def with_numbers(self, numbers: Mapping[str, int]) -> Model:
         """``MODEL:NAME=NUMBER,...``. Raises ``InputError`` for a number that the model does not have, or below one."""
