@@ -444,7 +444,7 @@ def test_a_version_that_is_shown_in_the_procedure_s_place_is_named(project: Path
     home = module(project)
 
     def relied(shown_by: str, **changes: Any) -> Reliance:
-        [found] = reliances(replace(home.deep_relying, contracts=(Contract(home.move, home.moved, shown_by),), **changes))
+        [found] = reliances(replace(home.deep_relying, contracts=(Contract(home.move, home.moved, shown_by),), variants={}, **changes))
         return found
 
     assert (relied("pager/deep-other").shown_as, relied("pager/deep-other").standing) == ("move_at_once", Standing.OPEN)

@@ -50,6 +50,12 @@ class Segment:
         return self.origin.line(self.tokens[0].start), self.origin.line(self.tokens[-1].end)
 
     @property
+    def closed(self) -> bool:
+        """Whether every brace that it opens is closed in the text, not only by what reading on put there (``segments``)."""
+        braces = [t.text for t in self.tokens if t.text in ("{", "}") and t.start < t.end]
+        return braces.count("{") == braces.count("}")
+
+    @property
     def place(self) -> Place:
         return next((t.place for t in self.tokens if t.text == self.name), self.tokens[0].place)
 

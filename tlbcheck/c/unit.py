@@ -170,7 +170,8 @@ class CUnit:
             return []
         first, last = segment.lines
         source = segment.origin.source
-        return [g for g in source.gaps if first < g.before <= last]
+        # What was not seen behind a definition that is not closed is its end.
+        return [g for g in source.gaps if first < g.before <= last or (not segment.closed and g.before >= len(source.lines))]
 
     def ignores(self, procedure: p.Procedure) -> tuple[str, ...]:
         """The parameters that callers of the role pass and that ``procedure`` does not take."""

@@ -387,7 +387,6 @@ class Model:
             ("cases", CaseVar, self.cases),
             ("settings", Expr, self.settings.values()),
             ("meanings", Expr, self.meanings.values()),
-            ("flags", Flag, self.flags),
             ("variants", Variant, self.variants.values()),
             ("cpus", int, [self.cpus]),
             ("depth", int, [self.depth]),

@@ -117,7 +117,7 @@ class _Subject:
     def titled(self, document: Mapping[str, Any]) -> None:
         """Hold what reports call the model and its properties by against the model. Raises ``InputError``."""
         facts = document["models"].get(self.model.name) if document["command"] == "verify" else None
-        if facts is None:
+        if not facts:
             return
         properties = {q.name: {"title": q.title, "source": q.source, "clauses": dict(q.clauses)} for q in self.systems[-1].properties}
         called = {"title": self.model.title, "variant": self.model.doc if "@" in self.model.name else "", "cpus": self.model.cpus, "properties": properties}
@@ -128,7 +128,9 @@ class _Subject:
     def hold(self, r: PropertyResult) -> None:
         """Hold what a result says besides its runs against the model, and against itself. Raises ``InputError``."""
         scopes = [covered(self.model, d) for d in self.decided]
-        q = next(q for q in self.systems[0].properties if q.name == r.name)
+        q = next((q for q in self.systems[0].properties if q.name == r.name), None)
+        if q is None:
+            raise self._edited(r, "it is of another property than it was made for")
         more = stood_for(self.model, self.shown, q)
         premises = [(*self.model.assumptions, *d.assumptions, *assumed(self.model, self.systems[0]), *more) for d in self.decided]
         if r.scope not in scopes:
