@@ -159,6 +159,7 @@ def test_the_text_tells_the_story() -> None:
     assert "assumes: " in text
 
 
+@pytest.mark.long
 def test_matrix_exit_status_and_json() -> None:
     clean = run("matrix", "xen/before-pcid", "--json")
     assert clean.exit_code == 0

@@ -48,6 +48,7 @@ def verdicts(model: Model, **options: Any) -> dict[str, str]:
     return {r.property.name: r.verdict for r in result.results}
 
 
+@pytest.mark.long
 def test_without_a_fault_there_is_a_verdict() -> None:
     """The models are worth the trouble: what follows is not noticed for other reasons."""
     assert verdicts(FORGETS, recheck=True) == {"missing-flush": "violated", "switch-lands": "proved"}

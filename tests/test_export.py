@@ -90,6 +90,7 @@ def binary_to_ascii(data: bytes) -> str:
     return "\n".join([*lead, str(bad), *made, tail[at:].decode()])
 
 
+@pytest.mark.long
 def test_aiger_runs_are_runs_of_the_transition_system() -> None:
     """Random inputs in the exported circuit visit states that enumeration visits, and steps that it takes."""
     system = system_of("xen/before-pcid", "no-fault")
@@ -192,6 +193,7 @@ def test_horn_clauses_say_the_same_to_z3() -> None:
     assert solver.check() == z3.sat
 
 
+@pytest.mark.long
 def test_exports_are_asked_for_by_their_suffix(tmp_path: Path) -> None:
     model = find_models("xen/before-pcid")[0]
     (prop,) = find_properties(["no-fault"], model)

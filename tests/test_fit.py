@@ -63,6 +63,7 @@ def test_verify_tells_the_file_s_own_lines(file: Path) -> None:
     assert any(Path(f).name == "flushtlb.c" and "%%cr3" in lines[n - 1] for f, n in places), "helpers of the file are followed"
 
 
+@pytest.mark.long
 def test_a_verdict_about_c_replays(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     assert run("verify", str(file), "--engine", "explicit", "--fact", "pcid=no", "-p", "missing-flush", "-o", str(out)).exit_code == 1
@@ -78,6 +79,7 @@ def test_the_matrix_of_a_c_file(file: Path) -> None:
     assert all(r["old"] not in ("kernel", "user") for r in rows), "nothing mentions PCIDs, so that no vCPU has one"
 
 
+@pytest.mark.long
 def test_what_the_code_base_is_taken_for_is_said(file: Path) -> None:
     def assumed(*words: str) -> list[str]:
         result = run("verify", str(file), "--json", "--engine", "explicit", "-p", "no-fault", *words)

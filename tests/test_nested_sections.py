@@ -59,6 +59,7 @@ def test_every_row_is_as_without_the_section(tmp_path: Path) -> None:
     assert rows[0] == rows[1] and len(rows[0]) > 4
 
 
+@pytest.mark.long
 def test_a_fault_is_told_and_replays(tmp_path: Path) -> None:
     file = tmp_path / "faulty.c"
     file.write_text(FAULTY)

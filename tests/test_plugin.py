@@ -108,6 +108,7 @@ def test_a_failure_is_the_trace_and_nothing_else(suite: pytest.Pytester) -> None
     found.stdout.no_fnmatch_line("E  *")
 
 
+@pytest.mark.long
 def test_a_trace_is_the_message_of_the_exception(suite: pytest.Pytester) -> None:
     found = run(
         suite,
@@ -134,6 +135,7 @@ SAYS = {
 }
 
 
+@pytest.mark.long
 def test_a_failure_says_what_is_wrong(suite: pytest.Pytester) -> None:
     found = run(suite, "".join(f"def test_{i}(): {call}\n" for i, call in enumerate(SAYS)))
     found.assert_outcomes(failed=len(SAYS))
@@ -164,6 +166,7 @@ def test_the_marker_makes_a_test_for_each_model_and_property(suite: pytest.Pytes
     found.stdout.fnmatch_lines(["tiny@broken: paired (differ) is violated after 2 steps", "test_it.py:4: test?tiny@broken-paired?"])
 
 
+@pytest.mark.long
 def test_the_body_of_a_marked_test_sees_its_result(suite: pytest.Pytester) -> None:
     found = run(
         suite,
@@ -199,6 +202,7 @@ def test_models_are_held_against_what_they_declare(suite: pytest.Pytester) -> No
     found.stdout.fnmatch_lines(["tiny@broken: no-fault is proved, and the model declares nothing of it"])
 
 
+@pytest.mark.long
 def test_a_wrong_declaration_is_told(suite: pytest.Pytester) -> None:
     suite.makepyfile(wrong=TINY.replace('expected={"paired": "proved", "no', 'expected={"paired": "violated", "no').replace('expected={"paired": "violated"}', 'expected={"paired": "proved"}'))
     found = run(suite, "from wrong import paired as p, tiny as t\n@pytest.mark.tlbcheck([t, t.variant('broken')], [p], expect='declared')\ndef test(): ...\n")
@@ -243,6 +247,7 @@ EVERYWHERE = {
 }
 
 
+@pytest.mark.long
 def test_every_marker_is_judged(suite: pytest.Pytester) -> None:
     """Wherever it stands and however it came: a violated model fails one test, with its run; a file for each way."""
     names = {how: f"test_{how.replace(' ', '_').replace(',', '')}" for how in EVERYWHERE}
@@ -253,6 +258,7 @@ def test_every_marker_is_judged(suite: pytest.Pytester) -> None:
     assert found.outlines.count("tiny@broken: paired (differ) is violated after 2 steps") == len(EVERYWHERE)
 
 
+@pytest.mark.long
 def test_a_marker_that_a_hook_adds_is_judged(suite: pytest.Pytester) -> None:
     suite.makeconftest(
         "import pytest\nfrom tiny import paired, tiny\n"
@@ -321,6 +327,7 @@ def test_two(count):
     found.assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_a_property_that_a_model_cannot_answer_does_not_spoil_the_others(suite: pytest.Pytester) -> None:
     """missing-flush needs to know what entries mean, once a model has a switch and a cache."""
     plain = """
@@ -361,6 +368,7 @@ def test_engines_must_exist(suite: pytest.Pytester, engines: str) -> None:
     found.stderr.fnmatch_lines(["*--tlbcheck-engines: *engine*engines are explicit, bmc, pdr,*"])
 
 
+@pytest.mark.long
 def test_both_engines_can_be_asked(suite: pytest.Pytester) -> None:
     run(suite, "def test(): assert_violated(tiny.variant('broken'), paired, depth=2)", "--tlbcheck-engines=explicit,bmc").assert_outcomes(passed=1)
 

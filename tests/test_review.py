@@ -177,6 +177,7 @@ def test_places_in_a_tree_are_those_of_the_patched_file_in_every_form(tmp_path: 
     assert f'href="#line-{mailed_at}">{NAME}:{line}</a>' in outputs["html"].read_text()
 
 
+@pytest.mark.long
 def test_what_is_assumed_before_the_patch_alone_is_told(tmp_path: Path) -> None:
     """A switch that takes no CR4 before the patch and takes it after: what is assumed of the former stands under its verdicts."""
     old = RIGHT.replace("(unsigned long cr3, unsigned long cr4)", "(unsigned long cr3)").replace("now;", "now, cr4 = read_cr4();")
@@ -193,6 +194,7 @@ def test_what_is_assumed_before_the_patch_alone_is_told(tmp_path: Path) -> None:
     assert assumed in " ".join(run(*asked, "--format", "mail").stdout.split())
 
 
+@pytest.mark.long
 def test_a_commit_of_a_tree(tmp_path: Path, tree: Path) -> None:
     def git(*words: str) -> None:
         subprocess.run(["git", "-C", str(tree), "-c", "user.name=t", "-c", "user.email=t@example.org", *words], check=True, capture_output=True)
@@ -211,6 +213,7 @@ def test_a_commit_of_a_tree(tmp_path: Path, tree: Path) -> None:
     assert refused.exit_code == 2 and "has no commit" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_patch_that_does_not_fit_is_rebuilt_and_said_to_be(tmp_path: Path, tree: Path) -> None:
     (tree / NAME).write_text(RIGHT.replace("write_cr3(cr3);", "write_cr3( cr3 );"))
     made, status = review(tmp_path, diff(RIGHT, WRONG, 40), "--tree", str(tree))
@@ -238,6 +241,7 @@ def test_names_that_other_files_have_anyway_show_no_pcids() -> None:
     assert made.after.model is not None and any("code base knows PCIDs" in a for a in made.after.model.assumptions)
 
 
+@pytest.mark.long
 def test_a_switch_that_takes_no_cr4(tmp_path: Path) -> None:
     """Its callers ask for none: it is judged where CR4 is to stay as it is, which is said, and a CR4 that it changes is its fault."""
     old = RIGHT.replace("(unsigned long cr3, unsigned long cr4)", "(unsigned long cr3)").replace("now;", "now, cr4 = read_cr4();").replace("switch_cr3_cr4", "switch_cr3")
@@ -265,6 +269,7 @@ def test_too_little_of_the_switch_is_one_line(tmp_path: Path, old: str, new: str
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and said in result.stderr
 
 
+@pytest.mark.long
 def test_a_series_is_judged_at_its_end(tmp_path: Path) -> None:
     """A later patch that renames the file is followed; one that goes on from what the mail does not show is refused."""
     first = RIGHT.replace("Also called", "Sometimes called")
@@ -277,6 +282,7 @@ def test_a_series_is_judged_at_its_end(tmp_path: Path) -> None:
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_the_code_after_a_patch_is_judged_alone_where_that_before_it_cannot_be_read(tmp_path: Path, tree: Path) -> None:
     """The reason is said; which faults the patch introduces is not. Where the code after it cannot be read, nothing is judged."""
     strange = RIGHT.replace("    pre_flush();", "    frobnicate(cr3);\n    pre_flush();")
@@ -316,6 +322,7 @@ def test_the_switch_is_found_by_rank_not_by_order(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "two functions" in result.stderr
 
 
+@pytest.mark.long
 def test_the_mail_format(tmp_path: Path) -> None:
     """A reply in 72 columns (quoted lines apart), each fault under its line."""
     result = run("review", "-", "--format", "mail", *QUICKLY, text=mailed(diff(RIGHT, WRONG, 40)))
@@ -327,6 +334,7 @@ def test_the_mail_format(tmp_path: Path) -> None:
     assert lines[at + 2].startswith("This needs")
 
 
+@pytest.mark.long
 def test_a_review_replays(tmp_path: Path) -> None:
     file = tmp_path / "mail.txt"
     file.write_text(mailed(diff(RIGHT, WRONG, 40)))

@@ -72,6 +72,7 @@ def test_each_file_that_defines_the_switch_is_judged() -> None:
     assert made.reviews[1].after.source is not None and "CR4 is right" in made.reviews[1].after.source.text
 
 
+@pytest.mark.long
 def test_both_files_are_told_in_one_result(tmp_path: Path) -> None:
     """The exit status is that of the worse one."""
     file = tmp_path / "a.diff"

@@ -315,6 +315,7 @@ def test_all_ways_say_the_same(
     by_pytest(pytester, run, [n for n in SAMPLE if n != "tiny/failing"])
 
 
+@pytest.mark.long
 def test_all_ways_say_the_same_of_what_is_declared(
     explored_once: None, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +336,7 @@ def test_all_ways_say_the_same_of_what_is_declared(
     assert surprises["tiny/otherwise", "paired"] == ("the model declares proved", Status.VIOLATED)
 
 
+@pytest.mark.long
 def test_python_alone_says_what_the_command_line_says(explored_once: None) -> None:
     """``verify("xen/shootdown", ["shootdown"])`` said proved and nothing more, where the command line said what that
     relies on.

@@ -144,6 +144,7 @@ def put(top: Path, name: str, text: str) -> None:
     (top / name).write_text(text)
 
 
+@pytest.mark.long
 def test_a_header_of_the_tree_around_the_file_settles_it(tree: Path) -> None:
     """The verdict names the header, by its name in the tree; and so it does for --tree, from elsewhere."""
     result = run("verify", FILE, "--engine", "explicit", "--json", "--fact", "pcid=no")

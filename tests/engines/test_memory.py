@@ -67,6 +67,7 @@ def test_the_literal_search_stops(growing: None) -> None:
     stopped(explore_full(system(), fills="saturated", max_bytes=4 * MIB))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell what a process has taken")
 def test_max_memory_on_the_command_line() -> None:
     """In a process of its own: verdict unknown with the statistics so far, exit status 3, and not much more memory than was allowed."""

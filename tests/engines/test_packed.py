@@ -66,6 +66,7 @@ def confirmed(system: TransitionSystem, result: EngineResult) -> None:
         confirm(system, v, result.engine, first=v.depth == shortest.depth)
 
 
+@pytest.mark.long
 def test_random_machines_with_free_fills() -> None:
     """States, depths of all clauses and steps taken, for the compiled loop, the same in Python, and sets."""
     seen: Counter[str] = Counter()

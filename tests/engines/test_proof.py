@@ -93,6 +93,7 @@ def test_random_machines_are_judged_alike(spec: Spec) -> None:
             confirm(system, v, "pdr")
 
 
+@pytest.mark.long
 def test_the_circuit_computes_what_the_transition_system_says() -> None:
     """Along enumerated runs every step's result is what the circuit's gates give; its inputs are read from z3's names."""
     circuit = SystemCircuit(system_of("xen/pcid-v5"))

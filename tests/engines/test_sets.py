@@ -47,6 +47,7 @@ def by_sets(model: Model) -> ModelEvidence:
 # -- the system that certificates speak of
 
 
+@pytest.mark.long
 def test_the_unrolled_system_has_the_states_of_the_literal_caches() -> None:
     """Random machines and cr3race: searched as if it had no caches, it has each state and transition once, and the same violations."""
     seen: Counter[str] = Counter()

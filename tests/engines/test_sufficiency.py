@@ -213,6 +213,7 @@ def test_what_asks_that_something_is_not_cached_is_refused() -> None:
 # -- any number of pages, PCIDs, frames
 
 
+@pytest.mark.long
 def test_the_scope_of_a_library_proof() -> None:
     """Every model of the switch: any number of pages and frames, any PCIDs besides those that are named."""
     for name in ("xen/flush-once", "xen/pcid-v5", "xen/xsa-292"):

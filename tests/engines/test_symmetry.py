@@ -539,6 +539,7 @@ def test_of_entries_that_are_alike_one_is_searched(monkeypatch: pytest.MonkeyPat
             confirm(system, v, "explicit")
 
 
+@pytest.mark.long
 def test_entries_that_a_property_tells_apart_are_searched_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the property the two pages are alike; with it the second one's entry is bad, and found to be."""
     system = slice_system(cr3race("bench/cr3race:pages=2@flushed"))

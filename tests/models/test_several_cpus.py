@@ -136,6 +136,7 @@ def test_the_width_of_the_flush_clock() -> None:
         find_models("xen/flush-clock:bits=5")
 
 
+@pytest.mark.long
 def test_a_lasso_goes_on_for_ever() -> None:
     """Its loop is in the JSON: the step after which the run repeats."""
     from tlbcheck.report.result import model_result

@@ -42,6 +42,7 @@ def test_xsa_279_is_a_broken_precondition_at_the_hypercall() -> None:
     assert explicit("xen/local-flush@noncanonical-invpcid")["no-fault"].violations[0].depth == 3
 
 
+@pytest.mark.long
 def test_the_efi_call_of_a_lazy_vcpu_breaks_the_switch_s_precondition() -> None:
     """622c9a5ba9: what is loaded on the way back has a PCID, and CR4.PCIDE was cleared meanwhile; found at the call, before anything faults."""
     result = explicit("xen/dirty-mask@efi-lazy-sync")
@@ -50,6 +51,7 @@ def test_the_efi_call_of_a_lazy_vcpu_breaks_the_switch_s_precondition() -> None:
     assert result["requires"].violations[0].depth < result["no-fault"].violations[0].depth
 
 
+@pytest.mark.long
 def test_pge_kept_breaks_it_at_the_first_switch() -> None:
     """The policy of 5c81d260c2 is owed by who derives CR4; the verdict does not wait for a MOV."""
     assert explicit("xen/flush-once@pge-kept")["requires"].verdict == "violated"
@@ -83,6 +85,7 @@ def test_a_procedure_read_from_c_is_called_under_the_contract_of_its_place(tmp_p
 # -- what stands in
 
 
+@pytest.mark.long
 def test_every_reliance_names_a_model_that_shows_it() -> None:
     """Each contract's model exists, has the procedure itself, and calls it by the most general caller; no circles."""
     relying = {n: reliances(m) for n, m in models().items() if m.contracts}

@@ -134,6 +134,7 @@ def test_both_engines_agree_on_depths(name: str) -> None:
             assert r.engines["bmc"].verdict == "bounded"
 
 
+@pytest.mark.long
 def test_expectations_change_no_verdict() -> None:
     """No engine reads ``expected``: swapped expectations give the same verdicts."""
     swap = {"proved": "violated", "violated": "proved"}

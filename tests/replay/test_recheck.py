@@ -105,6 +105,7 @@ def test_the_limit_leaves_the_visit_incomplete() -> None:
     assert not result.complete and not result.holds
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(specs())
 def test_random_machines(spec: Spec) -> None:

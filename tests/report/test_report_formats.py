@@ -62,6 +62,7 @@ def schema() -> Draft4Validator:
 # -- one JSON result makes them all
 
 
+@pytest.mark.long
 def test_a_json_file_is_what_json_prints(made: Path) -> None:
     assert (made / "v5.json").read_text() == (made / "stdout.json").read_text()
 

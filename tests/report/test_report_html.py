@@ -118,6 +118,7 @@ def keys(page: webdriver.Chrome, *pressed: str) -> None:
 # -- a violation
 
 
+@pytest.mark.long
 def test_buttons_slider_and_keys_step_through_the_run(opened: Open, pages: dict[str, Path]) -> None:
     page = opened(pages["violation"])
     assert current(page) == 10
