@@ -30,11 +30,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "differential"))
 
 from comparison import Comparison, Verdicts, reference  # noqa: E402 (found by the path above)
-from generator import generate, tags  # noqa: E402
-from loading import load  # noqa: E402
+from generator import generate, tags  # noqa: E402 (found by the path above)
+from loading import load  # noqa: E402 (found by the path above)
 
-from tlbcheck.errors import TlbcheckError  # noqa: E402
-from tlbcheck.reference.search import Found, Search  # noqa: E402
+from tlbcheck.errors import TlbcheckError  # noqa: E402 (found by the path above)
+from tlbcheck.reference.search import Found, Search  # noqa: E402 (found by the path above)
 
 SEED = 20181128
 EACH = 7

@@ -22,7 +22,7 @@ from tlbcheck.engines.child import end_with_parent
 from tlbcheck.engines.explicit import Tracked
 from tlbcheck.engines.run import ModelEvidence
 from tlbcheck.engines.trace import Violation
-from tlbcheck.errors import Place
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import Procedure
 from tlbcheck.system.lower import lower
@@ -123,12 +123,12 @@ class _Search(Tracked):
 
 
 def _left(model: Model, properties: Sequence[Property], cases: Set[Case]) -> set[Key] | None:
-    """What is violated; None if something is in another case than ``cases``."""
-    search = _Search(lower(model, properties))
-    search.cases = cases
+    """What is violated; None if something is in another case than ``cases``, or the change makes a model that is refused."""
     try:
+        search = _Search(lower(model, properties))
+        search.cases = cases
         return {_key(v) for v in search.run().violations}
-    except _Broken:
+    except (_Broken, InputError):
         return None
 
 

@@ -142,7 +142,10 @@ def _judge(one: Review, reading: Reading, check: Check) -> None:
         wrong = [q for q in properties if any(q.name == name for name, _, _ in found)]
 
         def again(mended: Model) -> set[Key]:
-            return {(v.property, v.clause, v.case) for v in Tracked(lower(mended, wrong)).run().violations}
+            try:
+                return {(v.property, v.clause, v.case) for v in Tracked(lower(mended, wrong)).run().violations}
+            except InputError:  # a line that makes it a wrong model mends nothing
+                return set(found)
 
         one.unseen += [Unseen(text, place) for text, place in may_be_mended(model, found, again, one.after.source, one.after.function, harness_for(reading.role), reading)]
     if (unread := _unless_unread(lambda: judge(one.before))) is not None:

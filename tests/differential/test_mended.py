@@ -159,14 +159,14 @@ CASES: dict[str, tuple[str, Verdicts]] = {
         + CACHED_TASK,
         {"q": ("proved", None)},
     ),
-    "a table over a bool that only is known to a solver": (
+    "a table over a bool whose value a solver has": (
         MARKS
-        + "A = shared('A', Range(0, 3), index=bool)\nTAB = Table('tab', BOOL, (3, 1), IntType(0, 3))\n"
+        + "A = shared('A', Range(0, 3), index=bool)\nTAB = Table('tab', BOOL, (3, 1), IntType(0, 3))\nCASE = case_variable('c', bool)\n"
         + STARTS
-        + "@procedure\ndef task() -> None:\n    c = choose(bool)\n    A.at(c).set(TAB(c))\n    mark()\n"
+        + "@procedure\ndef task() -> None:\n    A.at(CASE).set(TAB(CASE))\n    mark()\n"
         + PROPERTY
         + "Q.on(operation('mark'), bad={'c': const(3, IntType(0, 3)) <= var('A[no]', IntType(0, 3))})\n"
-        + "model = Model(name='random/m', title='m', init=start, task=task)\nPROPERTIES = [Q]\n",
+        + "model = Model(name='random/m', title='m', init=start, task=task, cases=(CASE,))\nPROPERTIES = [Q]\n",
         {"q": ("violated", 2)},
     ),
 }
@@ -175,7 +175,7 @@ CASES: dict[str, tuple[str, Verdicts]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_engine_gives_the_right_answer(case: str) -> None:
     text, right = CASES[case]
-    outcome = compare(*load(HEAD + text), ("explicit", "explicit, sliced", "memory", "full in Python", "full and sets", "bmc"))
+    outcome = compare(*load(HEAD + text), ("explicit", "explicit, sliced", "memory", "full in Python", "full and sets", "bmc", "certificates"))
     forget()
     assert outcome.ours == right
     assert not outcome.differences, outcome.differences[0]
