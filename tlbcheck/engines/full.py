@@ -210,7 +210,16 @@ class _Full:
             steps_fired=frozenset(self.steps_fired),
             starts=frozenset(index for before, index, _ in self.came.values() if before is None),
             reason=self.stopped,
+            cached_entries=self.ever_cached() if self.cpus else None,
         )
+
+    def ever_cached(self) -> int:
+        """How many entries some CPU has cached in some state."""
+        ever = 0
+        for _, masks in self.seen:
+            for cpu in self.cpus:
+                ever |= masks[cpu.cached]
+        return ever.bit_count()
 
     # -- traces
 

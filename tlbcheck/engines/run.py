@@ -484,8 +484,12 @@ def _by_literal_caches(
 def _caching(system: TransitionSystem, found: EngineResult | None, results: Sequence[PropertyEvidence]) -> EngineResult | None:
     """A search that goes on until anything is cached, where something is proved and ``found`` does not tell whether that ever happens."""
     known = found is not None and found.cached_entries is not None
-    if system.cache is None or system.meeting or known or not any(r.verdict is Verdict.PROVED for r in results):
+    if system.cache is None or known or not any(r.verdict is Verdict.PROVED for r in results):
         return None
+    if system.meeting:
+        from tlbcheck.engines.full import explore_full
+
+        return explore_full(system, fills="saturated", limit=_LOOKED_AT)
     search = Tracked(system, limit=1)
     first = search.run()
     if first.cached_entries or first.complete:
