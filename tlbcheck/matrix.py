@@ -14,13 +14,16 @@ from tlbcheck.engines.explicit import Edge, Tracked
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import evaluate, variables
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.report.result import plain
+from tlbcheck.library import find_properties
+from tlbcheck.report.result import document, plain
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import of_the_model
 from tlbcheck.system.transition_system import TransitionSystem
 
 _ROLE = "switch"
 _KEY = ("old", "new", "other_cr4")
+_PAIRS = 32
+"""Four contexts before, four after, and other CR4 bits that differ or do not."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ def matrix(model: Model, missing_flush: Property) -> list[Row]:
         old, new, other = (str(v) for v in _named(system, key))
         rows.append(Row(old, new, other, steps, verdict, detail))
     return rows
+
+
+def matrix_json(model: Model) -> dict[str, Any]:
+    """The document of ``tlbcheck matrix --json``; the same errors."""
+    question = find_properties(["missing-flush"], model)[0]
+    rows = matrix(model, question)
+    missing = _PAIRS - len(rows)
+    notes = [f"{missing} of {_PAIRS} rows are missing: their contexts cannot be reached in this version"] if missing else []
+    return document(
+        "matrix",
+        model=model.name,
+        title=model.title,
+        rows=[r.as_json() for r in rows],
+        note="; ".join([*notes, *narrowed(model, question)]),
+        clauses=dict(question.clauses),
+        origin=dict(model.origin),
+    )
 
 
 def narrowed(model: Model, missing_flush: Property) -> list[str]:

@@ -27,10 +27,11 @@ from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, eq, ite, lookup, 
 from tlbcheck.lang.program import Clause, Do, Procedure, Statement, While, Write, shared
 from tlbcheck.lang.types import U64, IntType, enum_type
 from tlbcheck.library import find_models, properties
-from tlbcheck.report import reread
+from tlbcheck.report import reread, reverify
 from tlbcheck.report.result import model_result
 from tlbcheck.report.schema import run_json
 from tlbcheck.result import RunResult
+from tlbcheck.session import Job, judged
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Condition, Sufficiency, represented
@@ -77,10 +78,10 @@ def test_more_entries_are_tracked_where_one_is_not_enough(model: Model, q: Prope
 @pytest.mark.parametrize(("model", "q"), [(m, q) for m, q, *_ in EXAMPLES])
 def test_a_result_of_theirs_replays_from_its_file(monkeypatch: pytest.MonkeyPatch, model: Model, q: Property) -> None:
     faulty = model.variant("faulty")
-    document = json.loads(json.dumps(run_json(RunResult((model_result(check(faulty, [q])),)))))
-    monkeypatch.setattr(reread, "named", lambda *_: faulty)
-    monkeypatch.setattr(reread, "find_properties", lambda *_: [q])
-    assert [(name, prop) for name, prop, _ in reread.replay_document(document, Path("result.json"))] == [(faulty.name, q.name)]
+    document = json.loads(json.dumps(run_json(RunResult((judged(faulty, Job((q,))),)))))
+    monkeypatch.setattr(reverify, "named", lambda *_: faulty)
+    monkeypatch.setattr(reverify, "find_properties", lambda *_: [q])
+    assert [(name, prop) for name, prop, _ in reread.replay_document(document, Path("result.json")).confirmed] == [(faulty.name, q.name)]
     document["results"][0]["violations"][0]["initial"]["variables"]["pte"] = 1
     with pytest.raises(InputError):
         reread.replay_document(document, Path("result.json"))

@@ -67,7 +67,7 @@ class PropertyEvidence:
 
     def reason(self) -> str:
         """How the verdict is known."""
-        return "; ".join([*self.remarks, *_reasons(self.verdict, self.engines)])
+        return "; ".join([*self.remarks, *reasons(self.verdict, self.engines)])
 
 
 @dataclass
@@ -565,7 +565,7 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     if q.name in system.not_applicable:
         return PropertyEvidence(q, Verdict.NOT_APPLICABLE, (system.not_applicable[q.name],), {})
     answers = {r.engine: _answer(r, q.name) for r in results}
-    verdict = min((a.verdict for a in answers.values()), key=_DECIDED.index)
+    verdict = found_by(answers)
     explicit = results[0] if results[0].states is not None else None
     uncalled = _uncalled(system, explicit, q) if explicit is not None and explicit.complete and verdict is not Verdict.VIOLATED else []
     nothing_happens = explicit is not None and explicit.complete and not _fired(system, explicit, q)
@@ -580,6 +580,11 @@ def _combine(system: TransitionSystem, q: Property, results: Sequence[EngineResu
     remarks = (*(dict.fromkeys(unjudged.values()) if empty else ()), *(f"nothing satisfies what {p.name}() requires" for p in uncalled), *still)
     notes = _notes(system, q) if verdict is not Verdict.VIOLATED else []
     return PropertyEvidence(q, verdict, remarks, answers, vacuous, sorted(violations, key=lambda v: v.depth), looked, unjudged, notes)
+
+
+def found_by(answers: Mapping[str, EngineAnswer]) -> Verdict:
+    """What engines say together: the one that decides most."""
+    return min((a.verdict for a in answers.values()), key=_DECIDED.index)
 
 
 def _unjudged(system: TransitionSystem, q: Property) -> dict[str, str]:
@@ -682,7 +687,7 @@ def _uncalled(system: TransitionSystem, explicit: EngineResult, q: Property) -> 
     return [p for p in system.opened if ("opened", p.name) not in explicit.fired and (not p.ensures or q.name in p.ensures)]
 
 
-def _reasons(verdict: Verdict, answers: Mapping[str, EngineAnswer]) -> list[str]:
+def reasons(verdict: Verdict, answers: Mapping[str, EngineAnswer]) -> list[str]:
     """How a verdict is known, engine by engine; where some prove and others do not, which ones do."""
     parts = []
     engines = {e: a for e, a in answers.items() if e != _RECHECK}

@@ -21,21 +21,48 @@ from tlbcheck.library import find_properties
 from tlbcheck.options import Limits
 from tlbcheck.patch.tree import Tree
 from tlbcheck.report.judge import each
+from tlbcheck.report.result import model_result
 from tlbcheck.report.retrace import difference
+from tlbcheck.report.reverify import believed
 from tlbcheck.report.review import reviews_json
+from tlbcheck.report.schema import property_of
+from tlbcheck.report.subject import Replayed, Subject
 from tlbcheck.result import Verdict
-from tlbcheck.review import review
+from tlbcheck.review import STDIN, Reviewed, review
 
 _DECIDED = (Verdict.PROVED, Verdict.VIOLATED)
 
 
+def review_again(document: Mapping[str, Any], place: Place) -> Replayed:
+    """Hold a document of ``review`` against a new one, and replay its runs. Raises ``InputError``."""
+    origin = next((e["origin"] for one in each(document) for side in one["verdicts"].values() for e in side or []), None)
+    if origin is None:
+        raise InputError("judges nothing, so it does not say what to read again", place=place, hint="review the mail again")
+    reviewed, made = _made(origin)
+    hold_review(document, made, place)
+    subjects = []
+    for one, r in zip(each(document), reviewed.reviews, strict=True):
+        for side, entries in ((r.before, one["verdicts"]["before"]), (r.after, one["verdicts"]["after"])):
+            if side.result is not None:
+                subjects.append(Subject(side.result, model_result(side.result).results, [property_of(e) for e in entries], entries, place))
+    for s in subjects:
+        s.hold()
+    results, found = [r for s in subjects for r in s.results], [r for s in subjects for r in s.again]
+    return Replayed([x for s in subjects for x in s.confirmed()], believed(results, found), any(r.verdict is Verdict.VIOLATED for r in results))
+
+
 def again(origin: Mapping[str, Any]) -> dict[str, Any]:
     """The document of a review of what ``origin`` names, by the explicit engine alone. Raises ``InputError`` as ``review`` does."""
+    return _made(origin)[1]
+
+
+def _made(origin: Mapping[str, Any]) -> tuple[Reviewed, dict[str, Any]]:
+    if origin["file"] == STDIN:
+        raise InputError("the patch came from standard input, so it cannot be read again", hint="review it as a file")
     tree = Tree(Path(origin["tree"]), origin["revision"]) if origin["tree"] else None
     text = read_text(Path(origin["file"]))
     reviewed = review(text, origin["file"], Reading.from_json(origin["reading"]), _check, tree)
-    document: dict[str, Any] = json.loads(json.dumps(reviews_json(reviewed, text)))
-    return document
+    return reviewed, json.loads(json.dumps(reviews_json(reviewed, text)))
 
 
 def hold_review(document: Mapping[str, Any], made: Mapping[str, Any], place: Place) -> None:
