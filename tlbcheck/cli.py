@@ -106,6 +106,15 @@ def _look_in(own: Path | None, *, foreign: bool) -> None:
         click.get_current_context().with_resource(searching(own))
 
 
+def _read_as_c(reading: Reading, names: Sequence[str | None]) -> None:
+    """Raises ``InputError`` if options say how C is read where none is: what they ask for would not be judged."""
+    from tlbcheck.lang.harness import Reading
+    from tlbcheck.library import is_code
+
+    if reading != Reading() and not any(n is not None and is_code(n) for n in names):
+        raise InputError("--function, --role, -D, -U, --profile, --assume-no-tlb-effect, --fact and --tree say how C is read, and there is none", hint="name a C file, or leave them out")
+
+
 _FULL = click.option("--full", is_flag=True, help="On a terminal, show everything instead of a screenful.")
 BRIEFLY = 10.0
 """Seconds in which engines confirm what enumeration has decided, where many models are compared with what they declare."""
@@ -221,6 +230,7 @@ def verify(
     from tlbcheck.report.plain import print_model, print_proofs, print_total
     from tlbcheck.session import Job, check_all, each_once, unusable
 
+    _read_as_c(reading, names)
     _look_in(own, foreign=any(map(is_code, names)))
     check(outputs, "verify")
     if property_names:
@@ -298,6 +308,7 @@ def matrix_command(reading: Reading, own: Path | None, name: str, as_json: bool,
     from tlbcheck.matrix import matrix_json
     from tlbcheck.report.outputs import check
 
+    _read_as_c(reading, [name])
     _look_in(own, foreign=is_code(name))
     check(outputs, "matrix")
     made = matrix_json(find_model(name, reading))
@@ -437,32 +448,35 @@ def certify_command(reading: Reading, own: Path | None, file: Path, name: str | 
     """Check a certificate with z3 and, where installed, with cvc5 and Bitwuzla.
 
     Exit status 0 if it is accepted as one of the model and property that it names, 2 if it is refused, 3 if no
-    solver decides it, if the property is about nothing that happens in the model, or if it was not held against the model: --model does that.
+    solver decides it, if the property is about nothing that happens in the model, if what that relies on is not
+    shown, or if it was not held against the model: --model does that.
     """
     from tlbcheck.certificate.check import judge
     from tlbcheck.certificate.file import RELIES
     from tlbcheck.library import find_model, is_code
 
+    known_processor(processor)
+    _read_as_c(reading, [name])
     _look_in(own, foreign=name is not None and is_code(name))
     model = find_model(name, reading) if name is not None else None
     if model is not None:
-        model = replace(model, profile=known_processor(processor) or model.profile)
+        model = replace(model, profile=processor or model.profile)
     judged = judge(file, model, limits=Limits(seconds=timeout))
     about = judged.certificate.about
     for a in judged.answers:
         click.echo(f"  {a.solver:<9} {visible(a.reason) if a.reason else 'accepts' if a.solver in judged.accepted else 'does not decide it'} ({a.seconds:.1f} s)")
-    what = f"{about.get('tlbcheck-model')}, {about.get('tlbcheck-property')}"
+    what, named = f"{about.get('tlbcheck-model')}, {about.get('tlbcheck-property')}", f"'{about.get('tlbcheck-model')}' and '{about.get('tlbcheck-property')}'"
     if not judged.accepted:
         click.echo(f"{file}: undecided")
         raise SystemExit(Status.UNDECIDED)
     relies = f"; relies on: {about[RELIES]}" if RELIES in about else ""
-    if judged.about_nothing:
-        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, and vacuous: {judged.about_nothing}"))
+    if judged.worthless:
+        click.echo(visible(f"{file}: undecided: accepted by {' and '.join(judged.accepted)}, but {judged.worthless}"))
         raise SystemExit(Status.UNDECIDED)
     if judged.of_model:
         click.echo(visible(f"{file}: {what} is proved{relies}; scope: {about.get('tlbcheck-scope')} (accepted by {' and '.join(judged.accepted)})"))
     else:
-        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is {what} was not checked, --model does that{relies}"))
+        click.echo(visible(f"{file}: accepted by {' and '.join(judged.accepted)}, for the system in the file; that this is of {named} was not checked, --model does that{relies}"))
     raise SystemExit(Status.HOLDS if judged.of_model else Status.UNDECIDED)
 
 
@@ -478,6 +492,7 @@ def export_command(reading: Reading, own: Path | None, name: str, property_name:
     from tlbcheck.export import write
     from tlbcheck.library import find_model, find_properties, is_code
 
+    _read_as_c(reading, [name])
     _look_in(own, foreign=is_code(name))
     model = find_model(name, reading)
     click.echo(write(model, find_properties([property_name], model)[0], output))

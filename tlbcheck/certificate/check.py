@@ -10,14 +10,15 @@ from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head, without_an_e
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import PropertyEvidence, how_many_entries, looked_at
+from tlbcheck.engines.run import PropertyEvidence, how_many_entries, judges_nothing, looked_at
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import PROFILES, Model
 from tlbcheck.library import find_properties
 from tlbcheck.options import Limits
+from tlbcheck.reliance import reliances
 from tlbcheck.report.result import covered
-from tlbcheck.result import Verdict
+from tlbcheck.result import Standing, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import FULL, as_they_are, represented
 from tlbcheck.system.transition_system import TransitionSystem
@@ -35,13 +36,13 @@ _SANE = {
 class Judged:
     """``accepted`` by which solvers; ``of_model``: the system and the property are the model's own.
 
-    ``about_nothing``: why the proof says nothing, or may say nothing, of the model; empty if it does, or without a model.
+    ``worthless``: why nothing is proved of the model all the same, or may be; empty if it is, or without a model.
     """
 
     certificate: Certificate
     answers: tuple[Answer, ...]
     of_model: bool
-    about_nothing: str = ""
+    worthless: str = ""
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -55,9 +56,9 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
     """
     limits = limits or Limits()
     found = load(path)
-    about_nothing = ""
+    worthless = ""
     if model is not None:
-        about_nothing = _said_of(compare(found, model, limits), found.about["tlbcheck-property"])
+        worthless = _said_of(compare(found, model, limits), found.about["tlbcheck-property"])
     else:
         _sane(found, limits)
     answers = tuple(ask(s, found.head, list(found.obligations.values()), seconds=limits.seconds, memory=limits.memory) for s in solvers or installed())
@@ -69,20 +70,24 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
             raise InternalError(f"{path}: obligation '{name}' holds by {accepting[0]} and does not by {refuting[0]}")
         if refuting:
             raise _refused(path, f"obligation '{name}' does not hold ({' and '.join(refuting)})")
-    return Judged(found, answers, model is not None, about_nothing)
+    return Judged(found, answers, model is not None, worthless)
 
 
 def _said_of(system: TransitionSystem, goal: str) -> str:
-    """Why a proof of ``goal`` says nothing; empty if what the property speaks of happens in the model."""
+    """Why a proof of ``goal`` says nothing; empty if what the property speaks of happens in the model, and what that relies on can be shown."""
+    if broken := [f"{r.procedure}() {r.standing}: {r.why}" for r in reliances(system.model) if r.standing is Standing.BROKEN]:
+        return f"it relies on {'; '.join(broken)}"
+    prop = next(p for p in system.properties if p.name == goal)
+    if judges_nothing(system, prop):
+        return f"vacuous: no clause of {goal} judges a step of {system.model.name}"
     decided = how_many_entries(system, Limits())
     if decided.entries == FULL:
         return f"whether what {goal} speaks of ever happens is not known"
     tracked = represented(system, decided)
-    prop = next(p for p in system.properties if p.name == goal)
     (looked,), _ = looked_at(tracked, [PropertyEvidence(prop, Verdict.PROVED, (), {}, looked=False)])
     if not looked.looked:
         return f"whether what {goal} speaks of ever happens was not found out"
-    return f"what {goal} speaks of never happens" if looked.vacuous else ""
+    return f"vacuous: what {goal} speaks of never happens" if looked.vacuous else ""
 
 
 def _refused(path: Path, why: str) -> InputError:
@@ -133,7 +138,10 @@ def compare(found: Certificate, model: Model, limits: Limits) -> TransitionSyste
             raise _refused(found.path, f"its {_SAID[name]} ('{name}') is not that of {model.name}, {goal}")
     if found.signature != normal(text.signature()):
         raise _refused(found.path, f"its invariant is not over the variables of {model.name}")
-    for name, value in head(text, covered(system.model, decided), kind).items():
+    wanted_head = head(text, covered(system.model, decided), kind)
+    if more := found.about.keys() - wanted_head.keys() - {"smt-lib-version"}:
+        raise _refused(found.path, f"its head says '{min(more)}', of which the model says nothing")
+    for name, value in wanted_head.items():
         if name != "tlbcheck-version" and found.about.get(name) != value:
             raise _refused(found.path, f"its head says '{name}' is '{found.about.get(name, '')[:80]}', the model says '{value[:80]}'")
     return system

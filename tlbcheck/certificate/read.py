@@ -112,10 +112,14 @@ class _Reader:
             raise self.refuse(f"'{wanted if len(wanted) < 40 else wanted[:40] + '...'}' is expected here", at)
 
     def read(self) -> Certificate:
-        about = {}
+        about: dict[str, str] = {}
         while tokens := self.take("set-info"):
-            if len(tokens) == 5 and tokens[2].startswith(":"):
-                about[tokens[2][1:]] = tokens[3].strip("|")
+            at = self.commands[self.next - 1][1]
+            if len(tokens) != 5 or not tokens[2].startswith(":"):
+                raise self.refuse("this is no line of a certificate's head", at)
+            if tokens[2][1:] in about:
+                raise self.refuse(f"the head says '{tokens[2][1:]}' twice", at)
+            about[tokens[2][1:]] = tokens[3].strip("|")
         if "tlbcheck-certificate" not in about:
             raise self.refuse("this is no certificate of tlbcheck")
         self.expect("set-logic", "(set-logic QF_BV)")
