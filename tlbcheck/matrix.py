@@ -17,6 +17,7 @@ from tlbcheck.lang.model import Model, Property
 from tlbcheck.library import find_properties
 from tlbcheck.report.result import document, plain
 from tlbcheck.system.lower import lower
+from tlbcheck.system.names import Software
 from tlbcheck.system.sufficiency import of_the_model
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -90,7 +91,7 @@ def matrix_json(model: Model) -> dict[str, Any]:
 
 def narrowed(model: Model, missing_flush: Property) -> list[str]:
     """For which values alone the rows hold, and why, where software looks at more of them than which they are."""
-    return [f"{d.name}: {', '.join(map(str, d.covers))} only ({d.why})" for d in of_the_model(lower(model, [missing_flush])) if d.told]
+    return [f"{d.name}: {', '.join(map(str, d.covers))} only ({d.why})" for d in of_the_model(Software(lower(model, [missing_flush]))) if d.told]
 
 
 def _order(system: TransitionSystem, key: tuple[int, ...]) -> tuple[int, ...]:

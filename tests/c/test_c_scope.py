@@ -78,6 +78,7 @@ ROOT = (
     "(cr3_pa(cr3) ? number : 0) == 3",
     "1UL << (cr3 >> 12 & 31)",
     "cr3_pa(cr3) == 0x5000",
+    "cr3_pa(cr3) == 0x2492492492000UL",  # which is one of those here, by chance
 )
 PCIDS = ("cr3_pcid(cr3) > 1", "cr3 & 1", "(cr3 & 3) == 1", "cr3_pcid(cr3) < cr3_pcid(old_cr3)", "cr3_pcid(cr3) == 7", "cr3_pcid(cr3) + 1 == 2", "(u8)cr3 == 1")
 

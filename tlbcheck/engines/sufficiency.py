@@ -37,8 +37,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import z3
@@ -47,8 +47,9 @@ from tlbcheck.engines.growth import Growth
 from tlbcheck.engines.query import Query, Term, domain, domains
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import FALSE, Expr, and_, const, eq, not_, or_, rebuild, substitute, var, variables
-from tlbcheck.lang.types import EnumType, IntType, WordType
+from tlbcheck.lang.expr import FALSE, Expr, and_, const, eq, nodes, not_, or_, rebuild, substitute, var, variables
+from tlbcheck.lang.types import LARGEST, EnumType, IntType, Type, WordType
+from tlbcheck.system.names import Software
 from tlbcheck.system.slots import in_slot, mentions, of_entry, slot_name
 from tlbcheck.system.sufficiency import FULL, Condition, Dimension, Sufficiency, fillable, named_by_software, named_values, of_the_model, other_choices, without_entries
 from tlbcheck.system.transition_system import Parameter, Step, TransitionSystem, Variable
@@ -82,6 +83,7 @@ class _Decision:
     def __init__(self, system: TransitionSystem, seconds: float) -> None:
         self.system = system
         self.query = Query(system, seconds)
+        self.software = Software(system)
         self.possible = system.possible
         self.declared = and_(*(domain(v.name, v.type, v.domain or v.type.values()) for v in system.entry_fields), self.possible)
 
@@ -102,8 +104,9 @@ class _Decision:
             entries = 2
         elif not t1.holds:
             entries = self.chain()
-        fields = (named_by_software(self.system, d) for d in self.dimensions(one=entries == 1))
-        return Sufficiency(entries, conditions, (*fields, *of_the_model(self.system)))
+        software = self.software
+        fields = (named_by_software(software, d) for d in self.dimensions(one=entries == 1))
+        return Sufficiency(entries, conditions, (*fields, *of_the_model(software)))
 
     # -- T1 to T3
 
@@ -218,7 +221,7 @@ class _Decision:
         for name, counted in cache.scope.items():
             v = fields.get(name)
             if v is None:
-                holder = next((n for n, t in self.held() if name in (t, *re.split(r"[^a-z]+", n.lower()))), "")
+                holder = next((n for n, t in self.held() if any(word.startswith(name) for word in (t, *re.split(r"[^a-z]+", n.lower())))), "")
                 why = f"{holder} holds one, and no entry does" if holder else f"no entry and nothing else in the model holds a {name}"
                 yield Dimension(name, counted, not holder, "not counted" if holder else "any", why, told=bool(holder))
                 continue
@@ -239,31 +242,51 @@ class _Decision:
 
     def numbers(self, v: Variable, declared: Sequence[int], *, tag: bool) -> tuple[bool, str]:
         """Whether every value that is not declared is covered by those that are, and why (not)."""
+        field = v.name.removeprefix("entry.")
+        if why := self.ranked(v):
+            return False, f"{why} tells one {field} from another"
         whole = [f.name for f in self.system.entry_fields if isinstance(f.type, WordType | IntType)]
         others = and_(*(domain(f.name, f.type, f.domain or f.type.values()) for f in self.system.entry_fields if f.name not in whole))
-        value = var(v.name, v.type)
-        outside = [self.query.holds(not_(domain(v.name, v.type, declared)), whole=whole)]
+        # There may be more than a bounded integer can number here.
+        type_ = IntType(-LARGEST - 1, LARGEST) if isinstance(v.type, IntType) else v.type
+        value = var(f"{v.name}'" if isinstance(v.type, IntType) else v.name, type_)
+        rules = [replace(r, e=substitute(r.e, {v.name: value})) for r in self.rules() if v.name in variables(r.e)]
+        outside = [self.query.holds(not_(domain(value.value, type_, declared)), whole=whole)]
         if tag:
-            filled = or_(*(f.when for f in self.system.fills))
+            filled = substitute(or_(*(f.when for f in self.system.fills)), {v.name: value})
             outside.append(self.query.holds(and_(filled, others), state="filled", whole=whole))
             if not self.query.satisfiable(*outside):
-                return True, f"{_NEVER} with another {v.name.removeprefix('entry.')}"
-        rules = [r for r in self.rules() if v.name in variables(r.e)]
+                return True, f"{_NEVER} with another {field}"
 
         def unlike(r: _Rule, d: int) -> Term:
             there = const(d, v.type)
             chosen = domains([q for q in r.parameters if q.name in variables(r.e)])
-            return self.query.holds(and_(chosen, others, not_(eq(r.e, substitute(r.e, {v.name: there})))), state=f"like {d}", whole=whole, of=r.parameters)
+            return self.query.holds(and_(chosen, others, not_(eq(r.e, substitute(r.e, {value.value: there})))), state=f"like {d}", whole=whole, of=r.parameters)
 
         differences = {d: [(r, unlike(r, d)) for r in rules] for d in declared}
         if not self.query.satisfiable(*outside, *(z3.Or([term for _, term in terms]) for terms in differences.values())):
             return True, "every other value is like a declared one in every rule"
         told = next((r.what for r, term in differences[declared[0]] if self.query.satisfiable(*outside, term)), "")
-        return False, f"{told} tells another {value.value.removeprefix('entry.')} from {declared[0]}"
+        return False, f"{told} tells another {field} from {declared[0]}"
+
+    def ranked(self, v: Variable) -> str:
+        """What has something for each declared value of a field, or compares it by order with what software holds: other values have none, or come between."""
+        arrays = [x for x in self.system.model.state_variables() if x.index == v.type]
+        for r in self.rules():
+            names = variables(r.e)
+            if v.name not in names:
+                continue
+            if any(not names.keys().isdisjoint(x.elements()) for x in arrays):
+                return r.what
+            for e in nodes(r.e):
+                read = [variables(a) for a in e.args]
+                if any(v.name in x for x in read) and (e.op == "table" or (e.op in ("lt", "le") and len(read[0] | read[1]) > 1)):
+                    return r.what
+        return ""
 
     def kinds(self, v: Variable, declared: Sequence[int]) -> tuple[bool, str]:
         """Whether each kind may have any number of members, and why (not)."""
-        field = v.name.removeprefix("entry.")
+        field, types = v.name.removeprefix("entry."), self.software.members((v.type,)).types
         missing = [x for x in v.type.values() if x not in declared]
         for x in missing:
             if self.query.satisfiable(self.query.holds(and_(eq(var(v.name, v.type), const(x, v.type)), self.possible), whole=[v.name])):
@@ -271,14 +294,14 @@ class _Decision:
         for r in self.rules():
             if v.name not in variables(r.e):
                 continue
-            held = _holders(r.e, v)
-            other = _replaced(r.e, {h: var(f"{field} {i}'", v.type) for i, h in enumerate(held)})
-            if held and self.query.satisfiable(self.query.holds(not_(eq(_replaced(r.e, {h: var(f"{field} {i}", v.type) for i, h in enumerate(held)}), other)), of=r.parameters)):
+            held = _holders(r.e, v, types)
+            one, other = (_replaced(r.e, {h: var(f"{field} {i}{mark}", h.type) for i, h in enumerate(held)}) for mark in ("", "'"))
+            if held and self.query.satisfiable(self.query.holds(not_(eq(one, other)), of=r.parameters)):
                 return False, f"{r.what} names one {field}: a second one of that kind is not looked at"
-        told = self.operands(v, field) or self.monitors(v, field)
+        told = self.operands(v, field, types) or self.monitors(v, field, types)
         return not told, told or f"no rule tells two of a kind apart by {field}"
 
-    def operands(self, v: Variable, field: str) -> str:
+    def operands(self, v: Variable, field: str, types: Collection[Type]) -> str:
         """An operation of the machine that names one member by an operand (which lowering may have made a constant)."""
         for procedure in self.system.model.reachable():
             for s in p.walk(procedure.body):
@@ -286,22 +309,22 @@ class _Decision:
                     continue
                 for (name, _), a in zip(s.operation.operands, s.args, strict=True):
                     dropped = or_(*(and_(*c.parts) for c in s.operation.drops))
-                    if a.type != v.type or f"arg.{name}" not in variables(dropped):
+                    if a.type not in types or f"arg.{name}" not in variables(dropped):
                         continue
                     typed = {f.name: var(f.name, f.type) for f in self.system.entry_fields}
-                    one, other = (substitute(dropped, {**typed, f"arg.{name}": var(f"arg.{name}{mark}", v.type)}) for mark in ("", "'"))
+                    one, other = (substitute(dropped, {**typed, f"arg.{name}": var(f"arg.{name}{mark}", a.type)}) for mark in ("", "'"))
                     if self.query.satisfiable(self.query.holds(not_(eq(one, other)))):
                         return f"{s.operation.name}{_at(s.place)} names one {field}: a second one of that kind is not looked at"
         return ""
 
-    def monitors(self, v: Variable, field: str) -> str:
+    def monitors(self, v: Variable, field: str, types: Collection[Type]) -> str:
         """A property that compares the field with an argument of an event."""
         applicable = [q for q in self.system.properties if q.name not in self.system.not_applicable]
         for monitor in applicable:
             for r in monitor.rules:
                 for e in (*(bad for _, bad in r.bad), *(value for _, value in r.updates)):
                     names = variables(e)
-                    if v.name in names and any(n.startswith("arg.") and x.type in (None, v.type) for n, x in names.items()):
+                    if v.name in names and any(n.startswith("arg.") and (x.type is None or x.type in types) for n, x in names.items()):
                         return f"{monitor.name} names one {field}: a second one of that kind is not looked at"
         return ""
 
@@ -310,11 +333,11 @@ def _at(*place: Place) -> str:
     return "".join(f" at {Path(q.file).name}:{q.line}" for q in place)
 
 
-def _holders(e: Expr, field: Variable) -> list[Expr]:
-    """The parts of ``e`` that hold a member of the field's type and are neither constant nor the field."""
-    if e.type == field.type and e.op != "const" and field.name not in variables(e):
+def _holders(e: Expr, field: Variable, types: Collection[Type]) -> list[Expr]:
+    """The parts of ``e`` that hold a member of the field's type, or of one that names such members, and are neither constant nor the field's."""
+    if e.type in types and e.op != "const" and field.name not in variables(e):
         return [e]
-    return list(dict.fromkeys(h for a in e.args for h in _holders(a, field)))
+    return list(dict.fromkeys(h for a in e.args for h in _holders(a, field, types)))
 
 
 def _replaced(e: Expr, parts: Mapping[Expr, Expr]) -> Expr:

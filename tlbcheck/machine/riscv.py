@@ -76,7 +76,7 @@ def tlb(
     initial: Expr,
     describe: Callable[[Mapping[str, int]], str],
 ) -> CacheKind:
-    """The address-translation cache of a hart; see ``tlbcheck.machine.x86.tlb``. Walks start from satp alone (RV-5)."""
+    """The address-translation cache of a hart; see ``tlbcheck.machine.x86.tlb``. Walks start from satp alone (RV-5); ASID 0 is where software gives none."""
     return CacheKind(
         name="TLB",
         fields=(("asid", U64, asids), ("global", BOOL, (0, 1)), *fields),
@@ -86,7 +86,7 @@ def tlb(
         describe=describe,
         scope={"asid": "asids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="asid",
-        names={"asid": Names(SATP_ASID_MASK, {a << SATP_ASID_SHIFT: str(a) for a in asids}, {"satp": 0, "entry.asid": SATP_ASID_SHIFT}, chosen=True)},
+        names={"asid": Names(SATP_ASID_MASK, {a << SATP_ASID_SHIFT: str(a) for a in sorted({0, *asids})}, {"satp": 0, "entry.asid": SATP_ASID_SHIFT}, chosen=True)},
     )
 
 

@@ -15,15 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from tlbcheck.lang.expr import Expr, nodes, variables
+from tlbcheck.lang.expr import Expr, nodes, var, variables
 from tlbcheck.lang.program import ForCpus, expressions, walk
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import Type, WordType
 from tlbcheck.system.execution import HALTED
+from tlbcheck.system.members import Members
+from tlbcheck.system.same import Same, is_number
+from tlbcheck.system.sites import Site, sites
 from tlbcheck.system.slicing import slice_system
-from tlbcheck.system.transition_system import Step, TransitionSystem
+from tlbcheck.system.transition_system import TransitionSystem, Variable
 
 _FEW = 32
 """Values of a word that are kept apart."""
@@ -44,45 +48,10 @@ class _Word:
     few: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """Expressions that are evaluated together, and where: ``what`` for people."""
-
-    what: str
-    step: Step | None
-    updates: Mapping[str, Expr]
-    others: tuple[Expr, ...]
-
-    @property
-    def expressions(self) -> tuple[Expr, ...]:
-        return (*self.updates.values(), *self.others)
-
-    @property
-    def control(self) -> tuple[Expr, ...]:
-        """What software does."""
-        return (*self.updates.values(), self.step.guard) if self.step else ()
-
-
-def _sites(system: TransitionSystem, *, control: bool = False) -> Iterator[_Site]:
-    """Everything that is computed; of ``control`` alone, what software does."""
-    for s in (*system.initial, *system.steps):
-        place = f" at {Path(s.places[0].file).name}:{s.places[0].line}" if s.places else ""
-        judged = (*s.entry_updates.values(), *(b.when for b in s.bads), *(c.holds for c in s.checks), *s.used)
-        yield _Site(f"the step '{s.action}'{place}", s, s.updates, (s.guard, *(() if control else judged)))
-    if control:
-        return
-    for f in system.fills:
-        yield _Site("what a walk caches", None, {}, (f.when, *f.updates.values()))
-    yield _Site("what can be cached at the start", None, {}, tuple(system.entry_initial.values()))
-    yield _Site("which entries there can be", None, {}, (system.possible,))
-    for b in (*system.invariants, *system.liveness):
-        yield _Site(f"{b.property} ({b.clause})", None, {}, (b.when,))
-
-
 class _Analysis:
     """The least fixed point of what every word may hold, for one kind of names."""
 
-    def __init__(self, system: TransitionSystem, names: Names, sites: Sequence[_Site]) -> None:
+    def __init__(self, system: TransitionSystem, names: Names, sites: Sequence[Site]) -> None:
         self.system, self.names, self.sites = system, names, sites
         self.field = names.mask
         self.rigid = set(system.rigid)
@@ -164,7 +133,7 @@ class _Analysis:
             return _plain(frozenset(value & bits for value in a.few))
         return _Word(a.plain & bits, kept, a.whole and kept == a.name, a.down if kept else 0)
 
-    def reader(self, site: _Site) -> Mapping[Expr, _Word]:
+    def reader(self, site: Site) -> Mapping[Expr, _Word]:
         """What each part of a site's expressions may hold."""
         chosen = {q.name: self.constants(q.domain) for q in (site.step.parameters if site.step else ()) if isinstance(q.type, WordType)}
         # What this step stores as a name is one already where the same step looks at it.
@@ -238,6 +207,13 @@ class _Analysis:
             bits |= a.name
         return full & -(bits & -bits) if bits else 0
 
+    def tables(self) -> set[Expr]:
+        """The tables that names come from."""
+        if not self.names.chosen:
+            return {e for site in self.sites for e in site.parts if e.op == "table" and isinstance(e.type, WordType) and self.constants(e.value).name}
+        copies = ((e, self.at(down)) for site in self.sites for name, down in self.holding.items() if (e := site.updates.get(name)) is not None)
+        return {part for e, mask in copies for part in _copied(e, mask) if part.op == "table"}
+
     def told(self) -> str:
         """What looks at more of a name than whether it is another one; empty if nothing does."""
         for site, read in zip(self.sites, self.read, strict=True):
@@ -292,10 +268,20 @@ class Software:
     """What a system's software and rules ask of names, kinds and other CPUs; each answer in words, empty if nothing."""
 
     def __init__(self, system: TransitionSystem) -> None:
-        self.system = slice_system(system)
-        self.read = {v.name for v in self.system.control}
+        self.whole = system
         self.analyses: dict[tuple[Names, bool], _Analysis] = {}
+        self.kinds: dict[tuple[tuple[Type, ...], tuple[Names, ...]], Members] = {}
         self.answers: dict[object, str] = {}
+
+    @cached_property
+    def system(self) -> TransitionSystem:
+        """Without what no verdict depends on."""
+        return slice_system(self.whole)
+
+    @cached_property
+    def sites(self) -> Mapping[bool, Sequence[Site]]:
+        """Everything that is computed, and what software computes."""
+        return {control: list(sites(self.system, control=control)) for control in (False, True)}
 
     def once(self, question: object, answer: Callable[[], str]) -> str:
         """The answer, found once."""
@@ -306,12 +292,50 @@ class Software:
     def analysis(self, names: Names, *, control: bool = False) -> _Analysis:
         found = self.analyses.get((names, control))
         if found is None:
-            found = self.analyses[names, control] = _Analysis(self.system, names, list(_sites(self.system, control=control)))
+            found = self.analyses[names, control] = _Analysis(self.system, names, self.sites[control])
         return found
 
+    @cached_property
+    def same(self) -> Same:
+        return Same(self.system, self.sites[False])
+
     def looks_into(self, names: Names, *, control: bool = False) -> str:
-        """What looks at more of one of ``names`` than whether two are the same. Of ``control`` alone: what software does, not what rules say of entries."""
-        return self.once(("looks", names, control), self.analysis(names, control=control).told)
+        """What looks at more of one of ``names`` than whether two are the same. Of ``control`` alone: not which entries come and go."""
+
+        def answer() -> str:
+            analysis = self.analysis(names, control=control)
+            return self._spelt(names) or analysis.told() or self._numbered(analysis.tables())
+
+        return self.once(("looks", names, control), answer)
+
+    def _spelt(self, names: Names) -> str:
+        """Where C has a number that is a name here: the model gave that name by chance, and C means the number."""
+        for procedure in () if names.chosen else self.system.model.reachable():
+            for t in walk(procedure.body) if not procedure.place.file.endswith(".py") else ():
+                for top in expressions(t):
+                    spelt = {a.value for x in nodes(top) if x.op not in ("band", "bor") for a in x.args if a.op == "const" and isinstance(a.type, WordType)}  # those have masks
+                    spelt = {value for value in spelt if value & names.mask in names.values}
+                    if spelt and len(spelt) < len(names.values):  # else it is asked whether it is one at all
+                        return f"the number {min(spelt):#x} at {Path(t.place.file).name}:{t.place.line}"
+        return ""
+
+    def _numbered(self, tables: Collection[Expr]) -> str:
+        """What asks more of numbers by which software knows what ``tables`` hold, or of a member by a number that says which."""
+        numbers = [t.args[0] for t in tables if is_number(t.args[0].type)]
+        if numbers and (why := self.same.looks_into(numbers, tables=tables)):
+            return why
+        for site in self.sites[False]:
+            for e in site.parts:
+                if e.op == "table" and is_number(e.type) and any(t is not e and t.args[0].type == e.args[0].type and _decides(e, t) for t in tables) and e not in tables:
+                    return site.what
+        return ""
+
+    def looks_into_tag(self, field: Variable) -> str:
+        """The same of the numbers in an entry's field that software hands out, where nothing says where else they stand."""
+        held = var(field.name, field.type)
+        tables = {e for site in self.sites[False] for e in site.parts if e.op == "table" and self.same.of(e) is self.same.of(held)}
+        values = field.domain or field.type.values()
+        return self.once(("tag", field.name), lambda: self.same.looks_into([held], values, tables=tables) or self._numbered(tables))
 
     def compares_names(self, names: Names) -> str:
         """Where software compares two of ``names`` that it holds.
@@ -323,29 +347,17 @@ class Software:
 
     def _compares_names(self, analysis: _Analysis) -> str:
         for site, read in zip(analysis.sites, analysis.read, strict=True):
-            allowed = _allowed(site)
             for e in dict.fromkeys(x for top in site.control for x in nodes(top)):
-                if e.op == "eq" and e not in allowed and all(read[a].name and a.op != "const" and not _of_an_entry(a) for a in e.args):
+                if e.op == "eq" and e not in site.needed and all(read[a].name and a.op != "const" and not _of_an_entry(a) for a in e.args):
                     return site.what
         return ""
 
-    def compares_members(self, types: Collection[Type]) -> str:
-        """What asks more of a member of ``types`` than which one it is.
-
-        Two things of one kind are one member, so that a model takes them for the same. That a step needs two to
-        be the same adds only runs; a step that needs them to differ, or a value that is computed from
-        whether they do, loses some. So does an array with one element for all things of a kind.
-        """
-        for v in self.system.model.state_variables():
-            if v.index in types and any(n.startswith(f"{v.name}[") for n in self.read):
-                return f"{v.name}, which has one element for all of a kind,"
-        for site in _sites(self.system):
-            allowed = _allowed(site)
-            for node in dict.fromkeys(x for top in site.expressions for x in nodes(top)):
-                held = [a for a in node.args if a.type in types and a.op != "const"]
-                if held and node not in allowed and not (node.op in ("table", "ite") or (node.op == "eq" and len(held) == 1)):
-                    return site.what
-        return ""
+    def members(self, types: Collection[Type], names: Sequence[Names] = ()) -> Members:
+        """The members of ``types`` here: what tells two of a kind apart."""
+        key = (tuple(types), tuple(names))
+        if key not in self.kinds:
+            self.kinds[key] = Members(self.system, self.sites[False], types, names)
+        return self.kinds[key]
 
     def depends_on_others(self) -> str:
         """What a CPU has to do with another. A fault that ends the run counts for none: it is one on its own CPU alone, too."""
@@ -381,15 +393,7 @@ def _of_an_entry(e: Expr) -> bool:
     return all(n.startswith("entry") for n in variables(e))
 
 
-def _allowed(site: _Site) -> set[Expr]:
-    """Conditions under which a step happens, as opposed to those under which it does not."""
-    return set(_needed(site.step.guard)) if site.step else set()
-
-
-def _needed(e: Expr) -> Iterator[Expr]:
-    """The conditions that make ``e`` true, if anything, by holding."""
-    if e.op in ("and", "or"):
-        for a in e.args:
-            yield from _needed(a)
-    else:
-        yield e
+def _decides(e: Expr, table: Expr) -> bool:
+    """What one table gives tells which of several values the other one gives."""
+    pairs = set(zip(e.value, table.value, strict=True))
+    return len({a for a, _ in pairs}) == len(pairs) and len(set(table.value)) > 1

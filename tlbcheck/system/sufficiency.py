@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from tlbcheck.system.transition_system import Fill, Step, TransitionSystem, Vari
 from tlbcheck.system.walks import freely, not_freely
 
 FULL = 0
+_ANY = re.compile(r"\b(any|all|every|arbitrary|unbounded|unlimited|infinite)", re.IGNORECASE)
+"""Words by which a model says that a number covers them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,39 +113,56 @@ def undecided(system: TransitionSystem, reason: str) -> Sufficiency:
     if system.cache is None:
         return without_entries(system)
     conditions = tuple(Condition(name, not system.meeting, reason if system.meeting else "") for name in ("T1", "T2", "T3"))
-    return Sufficiency(FULL if system.meeting else 1, conditions, (*declared(system, reason), *of_the_model(system)))
+    return Sufficiency(FULL if system.meeting else 1, conditions, (*declared(system, reason), *of_the_model(Software(system))))
 
 
 def without_entries(system: TransitionSystem) -> Sufficiency:
     """What a verdict covers that is about control alone."""
-    return Sufficiency(1, (), of_the_model(system))
+    return Sufficiency(1, (), of_the_model(Software(system)))
 
 
-def of_the_model(system: TransitionSystem) -> tuple[Dimension, ...]:
+def of_the_model(software: Software) -> tuple[Dimension, ...]:
     """What the model's own scope may say of what is no entry: each word that it wants to be "any", and whether it is."""
-    software, made = Software(system), []
-    for word, given in system.model.scope.items():
-        if isinstance(given, str) and given.startswith("any"):
-            made.append(Dimension(word, word, False, f"{given}, as the model says", "nothing says what would tell one from another", told=True))
+    made = []
+    model = software.whole.model
+    for word, given in model.scope.items():
+        if claimed := _claimed(given):
+            made.append(Dimension(word, word, False, f"{claimed}, as the model says", "nothing says what would tell one from another", told=True))
         elif isinstance(given, Alone):
             why = software.depends_on_others()
             reason = f"{why} has to do with another CPU" if why else "no CPU has to do with another"
-            made.append(Dimension(word, word, not why, (system.model.cpus,) if why else "any", reason, told=bool(why)))
+            made.append(Dimension(word, word, not why, (model.cpus,) if why else "any", reason, told=bool(why)))
         elif isinstance(given, Names):
             why = software.looks_into(given)
             made.append(Dimension(word, word, not why, given.shown() if why else "any", _asked(why, word), told=bool(why)))
         elif isinstance(given, Kinds):
             answers = (f for n in given.names for f in (software.looks_into(n), software.compares_names(n)))
-            why = next(filter(None, answers), "") or software.compares_members(given.types)
+            why = next(filter(None, answers), "") or software.members(given.types, given.names).told()
             made.append(Dimension(word, word, not why, given.shown() if why else "any", _asked(why, word), told=bool(why)))
     return tuple(made)
 
 
-def named_by_software(system: TransitionSystem, d: Dimension) -> Dimension:
-    """``d``, an entry's field, as it is where software or rules look at the bits of such values elsewhere."""
-    names = system.cache.names.get(d.field) if system.cache and d.any else None
-    why = Software(system).looks_into(names, control=True) if names is not None else ""
-    return replace(d, any=False, covers=names.shown(), why=_asked(why, d.name), assumes="", told=True) if names is not None and why else d
+def _claimed(given: Any) -> str:
+    """What a model's own word for a scope says of any number, if it does."""
+    said = given if isinstance(given, str) else ", ".join(x for x in given if isinstance(x, str)) if isinstance(given, tuple | list) else ""
+    return said if _ANY.search(said) else ""
+
+
+def named_by_software(software: Software, d: Dimension) -> Dimension:
+    """``d``, an entry's field, as it is where software or rules ask more of such values than whether two are the same."""
+    cache = software.whole.cache
+    v = next((v for v in software.whole.entry_fields if v.name == f"entry.{d.field}"), None)
+    if cache is None or v is None or not d.any:
+        return d
+    names = cache.names.get(d.field)
+    covers = named_values(v)
+    if isinstance(v.type, EnumType):
+        why = software.members((v.type,)).told(fields=(v.name,))
+    elif names is not None:
+        why, covers = software.looks_into(names, control=True), names.shown()
+    else:
+        why = software.looks_into_tag(v) if d.field == cache.tag else ""
+    return replace(d, any=False, covers=covers, why=_asked(why, d.name), assumes="", told=True) if why else d
 
 
 def _asked(why: str, word: str) -> str:
@@ -160,7 +180,7 @@ def declared(system: TransitionSystem, why: str) -> tuple[Dimension, ...]:
 def as_they_are(system: TransitionSystem) -> Sufficiency:
     """What a verdict covers that rests on the literal caches: nothing is decided about entries, since nothing is assumed of them."""
     entries = declared(system, "the caches are searched as they are") if system.cache else ()
-    return Sufficiency(FULL, (), (*entries, *of_the_model(system)))
+    return Sufficiency(FULL, (), (*entries, *of_the_model(Software(system))))
 
 
 def named_values(v: Variable) -> tuple[int | str, ...]:
