@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from email import message_from_string
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message as Mail
 from itertools import accumulate
@@ -114,7 +114,7 @@ def _field(mail: Mail, name: str) -> str:
     raw = str(mail.get(name, ""))[:_FIELD_LENGTH]
     try:
         value = str(make_header(decode_header(raw)))
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         value = raw
     return " ".join(value.split())
 
