@@ -9,7 +9,7 @@ verify: $(SETUP)
 	$(BIN)/tlbcheck verify --expect
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(SETUP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from quick import sampled
 
 from tlbcheck.cli import cli
 from tlbcheck.result import worst
@@ -82,6 +81,7 @@ def _edits(v5: dict[str, Any]) -> dict[str, str]:
 
     def edited(change: Any) -> str:
         document = json.loads(json.dumps(v5))
+        document["results"] = [entry(document, "missing-flush")]
         change(entry(document, "missing-flush"))
         return json.dumps(document)
 
@@ -129,14 +129,15 @@ def test_all_lists_each_distinct_case() -> None:
 
 
 def test_expect_succeeds_where_verdicts_are_as_declared() -> None:
-    assert run("verify", "xen/before-pcid@cr4-not-restored", "--expect", "--engine", "explicit").exit_code == 0
-    assert run("verify", "xen/before-pcid@cr4-not-restored", "--engine", "explicit").exit_code == 1
-    assert run("verify", "xen/before-pcid", "--engine", "explicit").exit_code == 0
+    violated = ("verify", "linux/deferred-flush@no-pending-mark", "--engine", "explicit")
+    assert run(*violated, "--expect").exit_code == 0
+    assert run(*violated).exit_code == 1
+    assert run("verify", "linux/deferred-flush", "--engine", "explicit").exit_code == 0
 
 
 def test_one_engine_alone_that_only_bounds_is_undecided() -> None:
     """z3's search alone proves nothing: status 3."""
-    result = run("verify", "xen/before-pcid", "--engine", "bmc", "--depth", "4")
+    result = run("verify", "linux/deferred-flush", "--engine", "bmc", "--depth", "4")
     assert result.exit_code == 3
     assert "bounded" in result.stdout
 
@@ -178,16 +179,16 @@ def test_list_names_models_variants_and_properties() -> None:
     assert {m["model"] for m in json.loads(run("list", "--json").stdout)["models"]} >= {"xen/gp-fix"}
 
 
-@pytest.mark.parametrize("ending", sampled(["graphml", "json", "dot"], keep=2))
+@pytest.mark.parametrize("ending", ["graphml", "json", "dot"])
 def test_graph_formats(ending: str, tmp_path: Path) -> None:
     """The state graph in each format; readable by networkx where it has a reader."""
     import networkx
 
     file = tmp_path / f"g.{ending}"
-    result = run("graph", "xen/before-pcid", "-o", str(file))
+    result = run("graph", "linux/deferred-flush", "-o", str(file))
     assert result.exit_code == 0, result.output
     if ending == "graphml":
-        assert networkx.read_graphml(file).number_of_nodes() > 1000
+        assert networkx.read_graphml(file).number_of_nodes() > 100
     elif ending == "json":
         graph = networkx.node_link_graph(json.loads(file.read_text()), edges="edges")
         assert all("label" in data for _, _, data in graph.edges(data=True))

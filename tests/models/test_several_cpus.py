@@ -62,7 +62,7 @@ def explicit(name: str, only: str | None = None) -> ModelEvidence:
     return explore(name, [only] if only else None, engines=("explicit",), cases=False)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(sorted(MODELS), keep=4))
 def test_what_is_right_is_proved_and_something_was_judged(name: str) -> None:
     result = explicit(name)
     assert {r.property.name: (r.verdict, r.vacuous) for r in result.results} == dict.fromkeys(result.model.about, ("proved", False))
@@ -78,7 +78,7 @@ def test_every_variant_declares_what_it_violates_and_every_model_has_a_fault(nam
     assert any("violated" in v.expected.values() for v in model.variants.values())
 
 
-@pytest.mark.parametrize("name", sampled(STORIES, keep=6))
+@pytest.mark.parametrize("name", sampled(STORIES, keep=4))
 def test_the_fault_is_found_and_told(name: str) -> None:
     from tlbcheck.report.result import model_result
     from tlbcheck.report.wording import what
@@ -96,6 +96,7 @@ def test_the_fault_is_found_and_told(name: str) -> None:
         position = found if len(expected) == 1 else found + 1 if expected.count(words) > 1 else found
 
 
+@pytest.mark.long
 def test_stamping_before_the_flush_does_no_harm_in_the_end() -> None:
     """properties.md 4: contract only, judged in every state; interrupts are off until the flush is done."""
     result = explicit("xen/flush-clock@stamp-before-flush")
@@ -108,6 +109,7 @@ def test_the_mask_in_the_map_cache_is_not_needed() -> None:
     assert {r.verdict for r in result.results} == {"proved"}
 
 
+@pytest.mark.long
 def test_entries_that_depend_on_each_other_are_searched_as_they_are_too() -> None:
     """The linear map is walked through a cached L3 entry: two tracked entries and the literal caches come to the same run."""
     for name, depth in (("xen/linear-map@linear-not-flushed", 2), ("xen/linear-map@linear-flushed-here", 3)):
@@ -115,7 +117,7 @@ def test_entries_that_depend_on_each_other_are_searched_as_they_are_too() -> Non
         assert {e: answer.depth for e, answer in result.engines.items() if e != "recheck"} == dict.fromkeys(("explicit", "full", "sets"), depth)
 
 
-@pytest.mark.parametrize("name", ["linux/riscv-asid", "linux/svm-asid"])
+@pytest.mark.parametrize("name", sampled(["linux/riscv-asid", "linux/svm-asid"], keep=1))
 def test_three_cpus(name: str) -> None:
     """The number of CPUs is an option of the models in which CPUs act on each other; those of one CPU say that they have none."""
     result = explicit(f"{name}:cpus=3")

@@ -30,9 +30,6 @@ QUICK = (
     "linux/riscv-asid@leaves-mask",
     "linux/svm-asid@migration-keeps-generation",
     "xen/cr3-values@dom0-unmasked",
-    "xen/dirty-mask@mask-cleared-early",
-    "xen/linear-map@linear-flushed-here",
-    "xen/root-copy@root-copy-stale",
 )
 """One of each kind that is searched within a second or two."""
 

@@ -66,8 +66,8 @@ def hostile(tmp_path: Path, marker: Path) -> Path:
 @pytest.mark.parametrize(
     "words",
     [
-        ("review", "patch.diff", "--engine", "explicit"),
-        ("review", "patch.diff", "--engine", "explicit", "--tree", "."),
+        pytest.param(("review", "patch.diff", "--engine", "explicit"), marks=pytest.mark.long),
+        ("review", "patch.diff", "--engine", "explicit", "-U", "CONFIG_PV", "--tree", "."),
         ("verify", NAME, "-p", "no-fault", "--engine", "explicit"),
         ("verify", NAME, "xen/before-pcid", "-p", "no-fault", "--engine", "explicit"),
         ("matrix", NAME),
