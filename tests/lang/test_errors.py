@@ -265,7 +265,9 @@ def test_file_without_a_model(tmp_path: Path) -> None:
     [
         ("task=set", "set", "Procedure"),
         ("actions=(len,)", "len", "Procedure"),
-        ("interrupts=(Interrupt(set, None),)", "set", "Procedure"),
+        ("flags={'on': True}", "on", "Flag; give the Flag itself"),
+        ("resized=3", "3", "function"),
+        ("cpus=True", "True", "int"),
         ("cpus='2'", "'2'", "int"),
         ("cache=INVLPG", "INVLPG", "CacheKind"),
         ("settings={'smep': 1}", "1", "Expr"),
@@ -277,6 +279,25 @@ def test_a_field_that_holds_another_kind_of_thing(tmp_path: Path, field: str, na
     text += "@procedure\ndef start() -> None:\n    pass\n\n\n"
     path.write_text(text + f"model = Model(name='m', title='m', init=start, {field})\n")
     with pytest.raises(InputError, match=rf"m\.py:10:\d+: '{field.partition('=')[0]}' of m holds .*{name}.*, which is no {kind}"):
+        models_in(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("Interrupt(set, None)", "'handler' of an interrupt holds set, which is no Procedure"),
+        ("Interrupt(start, INVLPG)", "'flag' of an interrupt holds INVLPG, which is no StateVar"),
+        ("Variant('a', {'on': True})", "'flags' of a variant holds 'on', which is no Flag"),
+        ("Event('operation', INVLPG)", "'name' of an event holds INVLPG, which is no str"),
+        ("Property('q', 'a', 'b', ghosts=[3])", "'ghosts' of property q holds 3, which is no Ghost"),
+        ("Property('q', 'a', 'b').on('enter')", "'event' of a rule holds 'enter', which is no Event; write enter"),
+    ],
+)
+def test_a_part_that_holds_another_kind_of_thing(tmp_path: Path, call: str, said: str) -> None:
+    path = tmp_path / "m.py"
+    text = "from tlbcheck import Event, Interrupt, Property, Variant, procedure\nfrom tlbcheck.machine.x86 import INVLPG\n\n\n"
+    path.write_text(text + f"@procedure\ndef start() -> None:\n    pass\n\n\nx = {call}\n")
+    with pytest.raises(InputError, match=rf"m\.py:10:\d+: {said}".replace("(", r"\(")):
         models_in(path)
 
 

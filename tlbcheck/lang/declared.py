@@ -267,7 +267,6 @@ class Declared:
         self._alike("variables", self.variables)
         self._alike("flags", list(m.flags))
         self._alike("case variables", list(m.cases))
-        self._flags(m.flags, "flags")
         self._expected(m.expected, "expected")
         for name, variant in m.variants.items():
             self.variant(name)
@@ -314,26 +313,9 @@ class Declared:
                     hint="rename one",
                 )
 
-    def _flags(self, flags: Mapping[p.Flag, bool], what: str) -> None:
-        for f, on in flags.items():
-            if not isinstance(f, p.Flag):
-                self.refuse(
-                    f"{f!r} in {what} of {self.model.name} is no flag",
-                    str(f),
-                    [g.name for g in self.model.flags if isinstance(g, p.Flag)],
-                    otherwise="give the Flag itself",
-                )
-            if not isinstance(on, bool):
-                raise InputError(
-                    f"{f.name} is {on!r} in {what} of {self.model.name}",
-                    place=self.model.place,
-                    hint="a flag is True or False",
-                )
-
     def variant(self, name: str) -> None:
         """Refuse a flag that a variant sets and nothing in it reads: the variant would be the model itself, under another name."""
         flags = self.model.variants[name].flags
-        self._flags(flags, f"the flags of variant '{name}'")
         known = flags_read(self.model.variant(name)) if flags else set()
         for f in flags:
             if f.name not in known:

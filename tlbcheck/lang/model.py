@@ -15,7 +15,7 @@ Expressions of caches, properties and meanings use these names:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import TRUE, Expr, lift, var, variables
+from tlbcheck.lang.fields import check_fields
 from tlbcheck.lang.guarded import guarded
 from tlbcheck.lang.program import Call, CaseVar, Do, Flag, Operation, Procedure, Read, Requires, Statement, StateVar, Write, walk
 from tlbcheck.lang.scope import Names
@@ -65,6 +66,7 @@ class CacheKind:
     names: Mapping[str, Names] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self, f"the cache {self.name}")
         for name, _, _ in self.fields:
             if not re.fullmatch(r"\w+", name) or name == "cached":
                 raise InputError(f"a field of {self.name} cannot be called '{name}'", hint="use letters, digits and _; 'cached' says that an entry is")
@@ -88,6 +90,9 @@ class Event:
     within: str = ""
     parameters: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self, "an event")
+
     def happens(self, kind: str, name: str, roles: Sequence[str]) -> bool:
         """Whether this is what happens, while procedures of ``roles`` are active."""
         return self.kind == kind and self.name in ("", name) and (not self.within or self.within in roles)
@@ -110,11 +115,6 @@ class Event:
             case _:
                 does = self.kind
         return f"{does} within a procedure of role {self.within}" if self.within else does
-
-
-def _an_event(e: object) -> None:
-    if not isinstance(e, Event):
-        raise InputError(f"{e!r} is no event", place=here(), hint="write enter(role), leave(role), operation(name) or Event(kind, name)")
 
 
 def enter(role: str, *parameters: str) -> Event:
@@ -160,6 +160,9 @@ class Rule:
     every_cpu: bool = False
     place: Place | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self, "a rule", self.place)
+
 
 @dataclass(eq=False)
 class Property:
@@ -185,9 +188,7 @@ class Property:
     place: Place | None = field(default_factory=here)
 
     def __post_init__(self) -> None:
-        for event in (self.trigger, self.change):
-            if event is not None:
-                _an_event(event)
+        check_fields(self, f"property {self.name}", self.place)
 
     def ghost(self, name: str, type_: Any = bool, initial: int = 0, *, per_entry: bool = False, frame: bool = False, by_cpu: bool = False) -> Ghost:
         """Declare a ghost variable; its ``expr`` stands in rules."""
@@ -201,7 +202,6 @@ class Property:
         With ``every_cpu`` the rule is applied to each CPU in turn: its registers, its entries, its
         ghosts; ``cpu.self`` is that CPU's number and ``cpu.acting`` that of the one that acts.
         """
-        _an_event(event)
         for clause in bad or {}:
             self._known(clause)
         changes = tuple((g, lift(v, g.type)) for g, v in (updates or {}).items())
@@ -244,6 +244,7 @@ class Interrupt:
     level: str = "irq"
 
     def __post_init__(self) -> None:
+        check_fields(self, "an interrupt")
         if self.level not in LEVELS[1:]:
             raise InputError(f"an interrupt cannot run on level '{self.level}'", hint=f"levels of interrupts are {' and '.join(LEVELS[1:])}")
 
@@ -259,6 +260,9 @@ class Repair:
     what: Operation | Procedure
     args: tuple[Expr, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self, "a repair")
+
 
 @dataclass(frozen=True)
 class Amendment:
@@ -272,6 +276,9 @@ class Amendment:
     value: Expr
     fault: str
     fix: str
+
+    def __post_init__(self) -> None:
+        check_fields(self, "an amendment")
 
 
 def walk_from(register: str) -> str:
@@ -296,6 +303,7 @@ class Notation:
     walks: Callable[[Mapping[str, str]], str] = lambda registers: ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "a notation")
         object.__setattr__(self, "values", {n: guarded(f, f"how {n} is shown") for n, f in self.values.items()})
         object.__setattr__(self, "steps", guarded(self.steps, "the notation of steps"))
         object.__setattr__(self, "walks", guarded(self.walks, "the notation of walks"))
@@ -310,6 +318,9 @@ class Variant:
     procedures: Mapping[Procedure, Procedure] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "a variant")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -367,34 +378,11 @@ class Model:
     place: Place | None = field(default_factory=here)
 
     def __post_init__(self) -> None:
-        self._refuse_other_kinds()
+        check_fields(self, self.name, self.place)
         if self.options is not None:
             object.__setattr__(self, "options", guarded(self.options, f"the options of {self.name}"))
         if self.resized is not None:
             object.__setattr__(self, "resized", guarded(self.resized, f"another size of {self.name}"))
-
-    def _refuse_other_kinds(self) -> None:
-        """Raises ``InputError`` for a field that holds something else than it is for."""
-        every: list[tuple[str, type, Iterable[Any]]] = [
-            ("init", Procedure, [self.init]),
-            ("task", Procedure, [self.task] if self.task is not None else []),
-            ("cache", CacheKind, [self.cache] if self.cache is not None else []),
-            ("interrupts", Interrupt, self.interrupts),
-            ("interrupts", Procedure, (i.handler for i in self.interrupts if isinstance(i, Interrupt))),
-            ("actions", Procedure, self.actions),
-            ("procedures", Procedure, (p for pair in self.procedures.items() for p in pair)),
-            ("contracts", Contract, self.contracts),
-            ("cases", CaseVar, self.cases),
-            ("settings", Expr, self.settings.values()),
-            ("meanings", Expr, self.meanings.values()),
-            ("variants", Variant, self.variants.values()),
-            ("cpus", int, [self.cpus]),
-            ("depth", int, [self.depth]),
-        ]
-        for name, kind, values in every:
-            if wrong := [x for x in values if not isinstance(x, kind)]:
-                shown = getattr(wrong[0], "__name__", repr(wrong[0]))
-                raise InputError(f"'{name}' of {self.name} holds {shown}, which is no {kind.__name__}", place=self.place)
 
     def with_numbers(self, numbers: Mapping[str, int]) -> Model:
         """``MODEL:NAME=NUMBER,...``. Raises ``InputError`` for a number that the model does not have, or below one."""
