@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tlbcheck.blame
-from tlbcheck.attempts import Proposal, attempts
+from tlbcheck.attempts import About, Proposal, attempts
 from tlbcheck.blame import blame_shown
 from tlbcheck.changes import apply
 from tlbcheck.engines.explicit import Tracked
@@ -77,8 +76,8 @@ def test_nothing_is_named_that_does_not_mend(monkeypatch: pytest.MonkeyPatch) ->
     model = model_of("linux/deferred-flush@no-pending-mark")
     properties = find_properties(["stale-use"], model)
 
-    def useless(model: Model, trace: Trace, change: int | None, **more: Any) -> Iterator[Proposal]:
-        for procedure, proposal in attempts(model, trace, change, **more):
+    def useless(model: Model, trace: Trace, about: About) -> Iterator[Proposal]:
+        for procedure, proposal in attempts(model, trace, about):
             if Tracked(lower(apply(model, procedure, [proposal]), properties)).run().violations:
                 yield procedure, proposal
 
@@ -95,7 +94,7 @@ def test_a_change_that_stops_the_model_mends_nothing(monkeypatch: pytest.MonkeyP
     (violation,) = result["stale-use"].violations
     assert violation.trace is not None
     unmapping = {s.step.places[0] for s in violation.trace.steps if s.step.action == "write pte_present"}
-    for _, proposal in attempts(model, violation.trace, 3, kept=True):
+    for _, proposal in attempts(model, violation.trace, About(3, kept=True)):
         assert not any(e.where == "replace" and e.statement.place in unmapping and not e.new for e in proposal.edits)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterator, Sequence, Set
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from tlbcheck.attempts import attempts, variants
+from tlbcheck.attempts import About, attempts, variants
 from tlbcheck.changes import Change, Line, Proposals, apply, line_of
 from tlbcheck.engines.account import entry_account
-from tlbcheck.engines.explicit import Tracked
+from tlbcheck.engines.compile import State
+from tlbcheck.engines.explicit import Bits, Tracked
 from tlbcheck.engines.liveness import lassos
 from tlbcheck.engines.retelling import retell
 from tlbcheck.engines.run import how_many_entries
@@ -25,6 +27,7 @@ from tlbcheck.lang.expr import variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.options import Limits
 from tlbcheck.report.result import Teller, relative
+from tlbcheck.report.wording import file_and_line
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import represented
 from tlbcheck.system.transition_system import TransitionSystem
@@ -34,7 +37,11 @@ _ATTEMPTS = 60
 _BUDGET = 100_000
 """Control states that are visited for what is tried along one run."""
 _ROLE = "switch"
-_KINDS = "what was skipped done on every path, an invalidation inserted, a statement moved later, a branch or a part of a condition left out"
+_KINDS = (
+    "what was skipped done on every path, an invalidation or a wait inserted, what is kept given back, a statement moved later,"
+    " a branch or a part of a condition left out, a flag of the model set otherwise"
+)
+_ALONE = "the lines of {} that the run executes, the model's repairs, and what it declares otherwise"
 
 
 def blame_shown(system: TransitionSystem, explicit: EngineResult) -> dict[int, dict[str, Any]]:
@@ -75,7 +82,15 @@ def blame(system: TransitionSystem, violation: Violation, explicit: EngineResult
             if cannot_arise:
                 return _found(change, "this case cannot arise, while no other one goes wrong")
     if system.model.case is not None and procedure is not None:
-        return _none_found(tried, f"the lines of {procedure.name} that the run executes, and the model's repairs", whole=next(changes, None) is None)
+        for changed, change in variants(system.model, violation.trace):
+            tried += 1
+            try:
+                holds = _holds(apply(system.model, changed, [change]), system, violation)
+            except InputError:
+                continue
+            if holds:
+                return _found(change, "this case holds")
+        return _none_found(tried, _ALONE.format(procedure.name), whole=next(changes, None) is None)
     # Where no cases are told apart, the switch is but one of the procedures that may be at fault.
     return _blame_along(system, violation, explicit or _searched(system), {} if known is None else known, tried)
 
@@ -102,15 +117,30 @@ def _none_found(tried: int, what: str, *, whole: bool) -> dict[str, Any]:
 def _blame_along(system: TransitionSystem, violation: Violation, explicit: EngineResult, known: Known, before: int) -> dict[str, Any]:
     """The same where no procedure of the judged role runs: by the model's repairs and by its own statements, along the run.
 
-    The changed model has to execute all that the model does, to keep the property in all runs, and to break no other.
+    The changed model has to execute all that the model does, to keep the property in all runs, and to break no other. Where none
+    keeps it, but what goes wrong in one line, a change has to keep it there.
     """
-    trace = violation.trace
-    assert trace is not None
+    assert violation.trace is not None
     violated = {v.property for v in explicit.violations} - {violation.property}
-    # What the model itself declares otherwise comes last, and is always tried.
-    along, declared = _along(system, violation), variants(system.model, trace)
+    executed = _executed(system, explicit.steps_fired)
     left, tried = _BUDGET, before
-    for procedure, proposal in itertools.chain(islice(along, _ATTEMPTS), declared):
+
+    def search(procedure: p.Procedure, proposal: Change, **limits: Any) -> _Whole | None:
+        """The changed model's, if it was searched to the end, breaks nothing that it must not, and does all that the model did."""
+        nonlocal left
+        try:
+            changed = _searchable(apply(system.model, procedure, [proposal]), system.properties, system)
+            found = _Whole(changed, violation.property, violated=violated, **limits)
+            holds = found.holds()
+        except InputError:
+            return None  # what was moved or inserted makes no model
+        left -= len(found.reached)
+        return found if holds and executed - _removed(system.model, proposal) <= _executed(changed, found.fired_steps) else None
+
+    # What the model itself declares otherwise comes last, and is always tried.
+    along = _along(system, violation)
+    first = list(islice(along, _ATTEMPTS))
+    for procedure, proposal in itertools.chain(first, variants(system.model, violation.trace)):
         if left <= 0 and proposal.kind != "variant":
             continue
         tried += 1
@@ -118,18 +148,30 @@ def _blame_along(system: TransitionSystem, violation: Violation, explicit: Engin
             if violation.property not in known[proposal.text + proposal.fix]:
                 return _found(proposal, f"{violation.property} holds")
             continue
-        try:
-            changed = _searchable(apply(system.model, procedure, [proposal]), system.properties, system)
-            search = _Whole(changed, limit=_BUDGET if proposal.kind == "variant" else left, violated=violated)
-            kept = _executed(system, explicit.steps_fired) - _removed(system.model, proposal)
-            mends = search.holds(violation.property) and kept <= _executed(changed, search.fired_steps)
-        except InputError:
-            continue  # what was moved or inserted makes no model
-        left -= len(search.reached)
-        if mends:
-            known[proposal.text + proposal.fix] = {name for name, _, _ in search.found}
+        mended = search(procedure, proposal, limit=_BUDGET if proposal.kind == "variant" else left)
+        if mended is not None:
+            known[proposal.text + proposal.fix] = {name for name, _, _ in mended.found}
             return _found(proposal, f"{violation.property} holds")
-    return _none_found(tried, _KINDS, whole=left > 0 and next(along, None) is None)
+    whole = left > 0 and next(along, None) is None
+    at_fault = _at_fault(violation.trace)
+    left = _BUDGET
+    for procedure, proposal in (*first, *variants(system.model, violation.trace)) if at_fault is not None else ():
+        if left > 0 and (mended := search(procedure, proposal, limit=left, here=at_fault)) is not None:
+            return _found(proposal, f"{violation.property} holds there; it is still violated{_also(mended.broken_at)}")
+    return _none_found(tried, _KINDS, whole=whole)
+
+
+def _at_fault(trace: Trace) -> Place | None:
+    """Where a fault is raised, a requirement broken or an assertion false; None of what is wrong with a state or an entry."""
+    last = trace.steps[-1].step if trace.steps else None
+    judged = last is not None and (last.exception or any(b.event in ("assert", "requires") for b in last.bads))
+    return last.places[0] if last is not None and judged and last.places else None
+
+
+def _also(places: Set[Place | None]) -> str:
+    """Where else it goes wrong, in words."""
+    shown = sorted({file_and_line(relative(q)) for q in places if q is not None})
+    return f" at {' and '.join(shown)}" if shown else " elsewhere"
 
 
 def _searchable(model: Model, properties: Sequence[Property], system: TransitionSystem) -> TransitionSystem:
@@ -139,23 +181,34 @@ def _searchable(model: Model, properties: Sequence[Property], system: Transition
 
 
 def _along(system: TransitionSystem, violation: Violation) -> Iterator[tuple[p.Procedure, Change]]:
-    """What is tried along a run: the model's own repairs of the procedures that it runs through, then what its statements suggest."""
+    """What is tried along a run: the model's own repairs of the procedures that it runs through, what its statements suggest, then the processor's repairs."""
     model, trace = system.model, violation.trace
     assert trace is not None
-    places = {line_of(q) for s in trace.steps for q in s.step.places}
-    for procedure in model.reachable():
-        proposals = Proposals(model, procedure)
-        yield from ((procedure, c) for c in proposals.amended() if line_of(c.place) in places)
+    yield from _amended(model, trace)
     retold, teller = retell(system, violation), Teller(system)
     account = teller.account(violation, retold, teller.numbers(retold))
     match account["kind"]:
         case "entry":
-            about = entry_account(system, violation, retold)
-            yield from attempts(model, trace, about.change, kept=about.by_tables, decided={*about.early, *about.missed})
+            entry = entry_account(system, violation, retold)
+            yield from attempts(model, trace, About(entry.change, kept=entry.by_tables, decided={*entry.early, *entry.missed}))
+            if model.cache is not None:
+                others = tuple(r for r in model.cache.repairs if r not in model.repairs)
+                yield from _amended(replace(model, repairs=others), trace)
         case "wait":
-            yield from attempts(model, trace, None, decided={w[at] or 0 for w in account["waits"] for at in ("since", "masked")})
+            decided = {w[at] or 0 for w in account["waits"] for at in ("since", "masked")}
+            # Whoever waits for others himself does not keep what he still needs.
+            waiting = {w["cpu"] for w in account["waits"] if w["awaited"] != w["cpu"]}
+            held = tuple((w["variable"], w["since"]) for w in account["waits"] if w["masked"] is None and w["taken"] is None and w["awaited"] not in waiting)
+            yield from attempts(model, trace, About(decided=decided, held=held, pending={x["name"].rpartition(".")[2] for x in account["stays"]}))
         case _:
-            yield from attempts(model, trace, None, decided={account["step"], *(x["since"] or 0 for x in account["values"])})
+            yield from attempts(model, trace, About(decided={account["step"], *(x["since"] or 0 for x in account["values"])}))
+
+
+def _amended(model: Model, trace: Trace) -> Iterator[tuple[p.Procedure, Change]]:
+    """Operands that the model's repairs write otherwise, where ``trace`` uses them."""
+    places = {line_of(q) for s in trace.steps for q in s.step.places}
+    for procedure in model.reachable():
+        yield from ((procedure, c) for c in Proposals(model, procedure).amended() if line_of(c.place) in places)
 
 
 Known = dict[str, Set[str]]
@@ -167,24 +220,34 @@ class _Broken(Exception):
 
 
 class _Whole(Tracked):
-    """A search of all that a model can do, which ends where something is violated that is not among ``violated``."""
+    """A search of all that a model can do, which ends where something is violated that is not among ``violated``.
 
-    def __init__(self, system: TransitionSystem, *, limit: int, violated: Set[str]) -> None:
+    With ``here``, the ``judged`` property may be violated, too, but not in a step at that place.
+    """
+
+    def __init__(self, system: TransitionSystem, judged: str, *, limit: int, violated: Set[str], here: Place | None = None) -> None:
         super().__init__(system, limit=limit)
-        self.violated = violated
+        self.judged, self.violated, self.here = judged, violated, here
+        self.broken_at: set[Place | None] = set()
+        """Where the steps are that violate the judged property."""
 
-    def note(self, name: str, clause: str, *rest: Any) -> None:
-        if name not in self.violated:
+    def note(self, name: str, clause: str, case: tuple[int, ...], depth: int, s: State | None, bits: Bits, entry: int, index: int | None, chosen: tuple[int, ...], t: State) -> None:
+        if name == self.judged and self.here is not None:
+            places = self.system.steps[index].places if index is not None else ()
+            self.broken_at.add(places[0] if places else None)
+            if self.here in self.broken_at:
+                raise _Broken
+        elif name not in self.violated:
             raise _Broken
-        super().note(name, clause, *rest)
+        super().note(name, clause, case, depth, s, bits, entry, index, chosen, t)
 
-    def holds(self, name: str) -> bool:
-        """Whether the whole was searched, and property ``name`` holds in it; a model that some run shows to be wrong keeps nothing (ERR-3)."""
+    def holds(self) -> bool:
+        """Whether the whole was searched, and the judged property holds in it; a model that some run shows to be wrong keeps nothing (ERR-3)."""
         try:
             whole = self.run().complete
-        except (_Broken, InputError):
+        except _Broken:
             return False
-        return whole and not (any(b.property == name for b in self.system.liveness) and any(v.property == name for v in lassos(self)))
+        return whole and not (any(b.property == self.judged for b in self.system.liveness) and any(v.property == self.judged for v in lassos(self)))
 
 
 def _executed(system: TransitionSystem, fired: Container[int]) -> set[Place]:

@@ -16,7 +16,7 @@ from tlbcheck.machine import x86
 from . import callers, switch
 from .case import CASE, Caller, options_for
 from .contexts import DOMAINS, MEANINGS, NOTATION, ROOTS, VCPUS, observed_kind, tlb, use_invpcid
-from .primitives import RELOAD_FLUSHES, read_cr4, write_cr4
+from .primitives import read_cr4, write_cr4
 
 ASSUMPTIONS = (
     "context_switch and the state sync call with interrupts off, new_guest_cr3 with interrupts on (properties.md 2); caller 'open' stands for any other",
@@ -37,7 +37,7 @@ def set_pcide(cr4: u64) -> None:
 
 # What a reviewer would try first.
 REPAIRS = (
-    RELOAD_FLUSHES,
+    x86.RELOAD_FLUSHES,
     Repair("a write of CR4.PCIDE wherever the new CR4 sets it", set_pcide, (var("cr4", U64),)),
     Repair("a flush of all PCIDs (INVPCID type 3)", x86.INVPCID_ALL_NONGLOBAL),
     Repair("a write of the new CR4", x86.MOV_TO_CR4, (var("cr4", U64),)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tlbcheck import Amendment, marker, procedure, u64, var
-from tlbcheck.lang.types import U64
+from tlbcheck import marker, procedure, u64
 from tlbcheck.machine.x86 import (
     CLI,
     INVPCID_ALL_NONGLOBAL,
@@ -16,7 +15,6 @@ from tlbcheck.machine.x86 import (
     PUSHF,
     PUSHF_CLI,
     STI,
-    X86_CR3_NOFLUSH,
     X86_CR3_PCID_MASK,
     X86_CR4_PCIDE,
     X86_CR4_PGE,
@@ -36,12 +34,6 @@ invpcid_flush_all_nonglobals = INVPCID_ALL_NONGLOBAL
 
 pre_flush = marker("clock tick", "ticks the TLB flush clock")
 post_flush = marker("clock stamp", "stamps this CPU's flush time")
-
-
-RELOAD_FLUSHES = Amendment(
-    MOV_TO_CR3, "value", var("arg.value", U64) & ~X86_CR3_NOFLUSH, "may reload the PCID that is in use without a flush", "clear bit 63 (NOFLUSH) of the value"
-)
-"""What a reviewer would try first of a CR3 value."""
 
 
 @procedure

@@ -15,6 +15,7 @@ from tlbcheck.machine import x86
 
 from . import callers, switch
 from .contexts import MEANINGS, NOTATION, PCID_PV_PRIV, PCID_PV_USER, ROOTS, Kind, Root, address, current_is_idle, observed_kind, tlb, use_invpcid
+from .environment import REPAIRS
 
 _HOST_CR4 = callers.MMU_CR4_FEATURES & ~x86.X86_CR4_PGE
 _CR3S = [address(root) | pcid for root in (Root.idle, Root.observed_kernel, Root.observed_user, Root.other_kernel) for pcid in (PCID_PV_PRIV, PCID_PV_USER)]
@@ -63,6 +64,7 @@ switch_contract = Model(
     procedures={callers.switch_cr3_cr4: switch.switch_cr3_cr4_flush_once, callers.host_cr4: callers.mmu_cr4_features},
     flags={f: f.default for f in callers.FLAGS} | {f: f.default for f in vars(switch).values() if isinstance(f, Flag)},
     notation=NOTATION,
+    repairs=REPAIRS,
     variants={
         "as-posted": Variant(
             "the patch as posted in its place",

@@ -22,7 +22,7 @@ from tlbcheck.lang.types import enum_type
 from tlbcheck.machine import x86
 
 from .contexts import PCID_PV_PRIV, PCID_PV_USER, PCID_PV_XPTI, Mode
-from .primitives import RELOAD_FLUSHES, write_cr3
+from .primitives import write_cr3
 
 EXIT_KEEPS_PCID = Flag("EXIT_KEEPS_PCID", False)
 """Fault: pv_cr3 is made without the XPTI bit: both views share a PCID."""
@@ -260,7 +260,7 @@ xpti = Model(
         "older_instance": and_(eq(_PAGE, Page.linear), _ON_NEW_ROOT),
     },
     flags={EXIT_KEEPS_PCID: False, PV_CR3_NOFLUSH_SHADOW: False, NMI_KEEPS_XEN_CR3: False},
-    repairs=(RELOAD_FLUSHES,),
+    repairs=(x86.RELOAD_FLUSHES,),
     notation=replace(x86.NOTATION, values={**x86.NOTATION.values, **dict.fromkeys(("cr3", "xen_cr3", "pv_cr3", "MOV to CR3.value", "write xen_cr3.value", "write pv_cr3.value"), _show_cr3)}),
     variants={
         "exit-keeps-pcid": Variant(

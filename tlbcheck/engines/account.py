@@ -79,7 +79,7 @@ def broken_by(system: TransitionSystem, violation: Violation, judged: Judgement)
 def changed(trace: Trace, name: str) -> int:
     """The last step that changes a variable, 0 if none does."""
     states = [trace.initial, *(s.after for s in trace.steps)]
-    return max((i for i in range(1, len(states)) if states[i].control[name] != states[i - 1].control[name]), default=0)
+    return max((i for i in range(1, len(states)) if name in states[i].control and states[i].control[name] != states[i - 1].control[name]), default=0)
 
 
 def since_when(system: TransitionSystem, violation: Violation) -> int | None:

@@ -52,7 +52,8 @@ class CacheKind:
     ``scope`` gives the words by which a verdict's scope counts the values of a field ("pages"). A name
     in it that no field has says that nothing in the model ranges over such things (frames, where an
     entry leads to what its page and root say). ``tag`` is the field whose values software hands out; ``names`` says
-    of a field where else such values stand, so that software which looks at their bits is told.
+    of a field where else such values stand, so that software which looks at their bits is told. ``repairs``: what the processor has to
+    drop entries with, for blame to try where software does not.
     """
 
     name: str
@@ -64,6 +65,7 @@ class CacheKind:
     scope: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
     names: Mapping[str, Names] = field(default_factory=dict)
+    repairs: tuple[Repair | Amendment, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, f"the cache {self.name}")

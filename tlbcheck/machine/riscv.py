@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind, Notation, walk_from
+from tlbcheck.lang.model import CacheKind, Notation, Repair, walk_from
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, Type
@@ -87,6 +87,10 @@ def tlb(
         scope={"asid": "asids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="asid",
         names={"asid": Names(SATP_ASID_MASK, {a << SATP_ASID_SHIFT: str(a) for a in sorted({0, *asids})}, {"satp": 0, "entry.asid": SATP_ASID_SHIFT}, chosen=True)},
+        repairs=(
+            *(Repair(f"SFENCE.VMA of {t.show(page)} under every ASID", SFENCE_VMA_PAGE, (const(page, t),)) for n, t, pages in fields if n == "page" for page in pages),
+            Repair("SFENCE.VMA of everything", SFENCE_VMA),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlbcheck.lang.expr import TRUE, Expr, and_, const, eq, not_, var
-from tlbcheck.lang.model import CacheKind
+from tlbcheck.lang.model import Amendment, CacheKind
 from tlbcheck.lang.program import Clause, Operation, StateVar
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import U32, Type
@@ -59,4 +59,5 @@ def tlb(
         scope={"asid": "asids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="asid",
         names={"asid": Names(U32.mask, {a: str(a) for a in asids}, {"guest_asid": 0, "entry.asid": 0}, chosen=True)},
+        repairs=(Amendment(VMRUN, "tlb_control", const(TLB_CONTROL_FLUSH_ALL_ASID, U32), "may keep what was cached under the ASID", "flush all ASIDs (TLB_CONTROL)"),),
     )

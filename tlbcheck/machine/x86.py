@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tlbcheck.errors import InputError
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, bit, const, eq, ite, not_, or_, var, word_op
-from tlbcheck.lang.model import CacheKind, Ghost, Notation, Property, operation, walk_from
+from tlbcheck.lang.model import Amendment, CacheKind, Ghost, Notation, Property, Repair, operation, walk_from
 from tlbcheck.lang.program import Clause, Operation, StateVar, setting
 from tlbcheck.lang.scope import Names
 from tlbcheck.lang.types import BOOL, U64, IntType, Type
@@ -252,6 +252,9 @@ class Invariants:
 
 INVARIANTS = Invariants(tag=or_(_PCIDE, eq(TAG, 0)), global_=or_(_PGE, not_(GLOBAL)))
 
+RELOAD_FLUSHES = Amendment(MOV_TO_CR3, "value", _VALUE & ~X86_CR3_NOFLUSH, "may reload the PCID that is in use without a flush", "clear bit 63 (NOFLUSH) of the value")
+"""What a reviewer would try first of a CR3 value."""
+
 
 def tlb(
     *,
@@ -279,6 +282,11 @@ def tlb(
         scope={"tag": "pcids", **{n: f"{n}s" for n, _, _ in fields if n in ("page", "frame")}},
         tag="tag",
         names={"tag": Names(X86_CR3_PCID_MASK, {t: str(t) for t in tags}, {"cr3": 0, "entry.tag": 0}, chosen=True)},
+        repairs=(
+            *(Repair(f"INVLPG of {t.show(page)}", INVLPG, (const(page, t), TRUE)) for n, t, pages in fields if n == "page" for page in pages),
+            Repair("a flush of everything (INVPCID type 2)", INVPCID_ALL),
+            RELOAD_FLUSHES,
+        ),
     )
 
 

@@ -23,6 +23,7 @@ class Judgement:
     words, where these have any. ``memory`` gives the variables that decide it, ``noted`` what the property has noted of
     the run (by the ghost's name: the value, and the step since which it is so), and ``operands`` the operands, arguments and locals; ``types`` is what is known of the last two.
     ``read`` is what an assertion had read in steps of its own: the value, and the step. ``operation`` is the one that faults or is judged.
+    ``written`` are variables that the last step had changed before it was judged, be it back to what they were.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Judgement:
     types: Mapping[str, Type] = field(default_factory=dict)
     read: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     operation: str = ""
+    written: frozenset[str] = frozenset()
 
 
 def _ahead_of(s: p.Statement, model: Model) -> tuple[p.Procedure, list[p.Statement]]:
@@ -73,18 +75,22 @@ class Witness(Run):
         self._event_now: tuple[str, str, int] = (STATE, "", 0)
         self._numbers: list[dict[tuple[str, int, str], int]] = []
         self._operation = ""
+        self._altered: set[str] = set()
         self._reads: dict[tuple[int, str], tuple[str, int, int]] = {}
         """By activation and local: which variable it was read from, the value, and in which step."""
         super().__init__(model, properties, case)
 
     def step(self, cpu: int | None, level: str, action: str, choices: Sequence[int]) -> None:
         self.judged = []
+        self._altered = set()
         self._numbers.append(dict(self.numbers))
         super().step(cpu, level, action, choices)
 
     def _perform(self, s: p.Read | p.Write | p.Do, names: dict[str, int], cpu: int, level: str, roles: Mapping[str, None]) -> None:
         self._operation = s.operation.name if isinstance(s, p.Do) else ""
+        before = dict(self.memory)
         super()._perform(s, names, cpu, level, roles)
+        self._altered |= {n for n, x in self.memory.items() if x != before[n]}
         if isinstance(s, p.Read):
             cell = self._cell(s.variable, s.at, s.place, Scope(self, cpu, level, locals=names))
             self._reads[id(names), s.target] = (cell, names[s.target], len(self._numbers))
@@ -133,7 +139,7 @@ class Witness(Run):
                 types.setdefault(rest if head == "arg" else name, v.type)
         usable = any(n == "meaning.usable" for part in reason.parts for n in variables(part))
         operation = self._operation if kind in ("fault", "operation") else ""
-        return Judgement(kind, event, cpu, acting, usable, reason.text, memory, noted, operands, types, read, operation)
+        return Judgement(kind, event, cpu, acting, usable, reason.text, memory, noted, operands, types, read, operation, frozenset(self._altered))
 
     def _latest_reads(self, reason: Reason, asked: Sequence[str]) -> dict[str, tuple[int, int]]:
         """What was read for an assertion this time: a read that a condition skipped is older than the first one."""

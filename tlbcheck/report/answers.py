@@ -169,7 +169,7 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
 
 def _since(known: Mapping[str, Any]) -> str:
     if "read" in known:
-        return f" (read in step {known['read']})"
+        return f" (read in step {known['read']})" if known["read"] else " (read at the start)"
     step = known["since"]
     return "" if step is None else f" (since step {step})" if step else " (from the start on)"
 
@@ -183,13 +183,21 @@ def _mend(v: Mapping[str, Any]) -> list[Answer]:
 
 def _waits(v: Mapping[str, Any]) -> Iterator[Answer]:
     yield Answer("What was required", v["account"]["required"])
+    stays = v["account"]["stays"]
+    yield Answer("What stays so", ", ".join(f"{x['name']} = {yes_no(x['shown'])}{_since(x)}" for x in stays), max(x["since"] for x in stays))
     for w in v["account"]["waits"]:
-        if w["awaited"] is None:
-            text = f"CPU{w['cpu']} waits for {w['variable']} to change from {yes_no(w['shown'])}, and nobody changes it"
-        elif w["masked"] is not None:
-            off = f"since step {w['masked']}" if w["masked"] else "from the start on"
-            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}, whose interrupts are off {off}: {w['variable']} stays {yes_no(w['shown'])}"
-        else:
-            text = f"CPU{w['cpu']} waits for CPU{w['awaited']}: {w['variable']} stays {yes_no(w['shown'])}{_since(w)}"
-        yield Answer("Who waits", text, w["masked"] or w["since"])
+        yield Answer("Who waits", _who(w), w["taken"] or w["masked"] or w["since"])
     yield Answer("What never ends", for_ever(v), v["depth"])
+
+
+def _who(w: Mapping[str, Any]) -> str:
+    name, shown = w["variable"], yes_no(w["shown"])
+    if w["awaited"] is None:
+        return f"CPU{w['cpu']} waits for {name} to change from {shown}, and nobody changes it"
+    whom = "itself" if w["awaited"] == w["cpu"] else f"CPU{w['awaited']}"
+    if w["taken"] is not None:
+        return f"CPU{w['cpu']} waits for {whom}: whenever {name} changes from {shown}, {whom} makes it so again before CPU{w['cpu']} goes on (step {w['taken']})"
+    if w["masked"] is not None:
+        off = f"since step {w['masked']}" if w["masked"] else "from the start on"
+        return f"CPU{w['cpu']} waits for {whom}, whose interrupts are off {off}: {name} stays {shown}"
+    return f"CPU{w['cpu']} waits for {whom}: {name} stays {shown}{_since(w)}"

@@ -17,7 +17,7 @@ from tlbcheck.engines.account import broken_by, changed, entry_account, since_wh
 from tlbcheck.engines.retelling import Retelling, retell
 from tlbcheck.engines.run import ModelEvidence, PropertyEvidence, is_shared
 from tlbcheck.engines.trace import State, Trace, TraceStep, Violation
-from tlbcheck.engines.waiting import Wait, waits
+from tlbcheck.engines.waiting import Wait, pending, waits
 from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.contract import Contract
 from tlbcheck.lang.expr import evaluate, show, variables
@@ -109,6 +109,10 @@ class Teller:
     def __init__(self, system: TransitionSystem) -> None:
         self.system = system
         self.types = {v.name: v.type for v in system.control}
+        for v in system.model.state_variables():  # what nothing ever changes is no part of a state
+            for n in v.elements() or [v.name]:
+                for name in (f"cpu{c}.{n}" for c in range(system.model.cpus)) if v.per_cpu else (n,):
+                    self.types.setdefault(name, v.type)
         self.notation = system.model.notation
         self._acting: dict[Place, bool] = {}
 
@@ -180,10 +184,11 @@ class Teller:
         """Of a precondition (``requires``), the call that breaks it, and of an assertion (``assert``), itself: where it is, and in which words."""
         assert v.trace is not None
         if not v.trace.steps:
-            return None
-        before, last = [v.trace.initial, *(s.after for s in v.trace.steps)][-2], v.trace.steps[-1]
-        scope = {**before.control, **before.entry, **v.trace.tracked, **last.choices}
-        broken = (b for b in last.step.bads if b.event == event and (b.property, b.clause) == (v.property, v.clause) and evaluate(b.when, scope))
+            scope, bads = dict(v.trace.initial.control), self.system.invariants
+        else:
+            before, last = [v.trace.initial, *(s.after for s in v.trace.steps)][-2], v.trace.steps[-1]
+            scope, bads = {**before.control, **before.entry, **v.trace.tracked, **last.choices}, last.step.bads
+        broken = (b for b in bads if b.event == event and (b.property, b.clause) == (v.property, v.clause) and evaluate(b.when, scope))
         return next(({**relative(b.place), "text": b.text} for b in broken if b.place is not None), None)
 
     def interrupts(self, v: Violation) -> str:
@@ -239,13 +244,14 @@ class Teller:
         assert trace is not None
         title = next(p.title for p in self.system.properties if p.name == v.property)
         if judged is None:
-            return {"kind": "wait", "required": title, "waits": [self.wait(w, trace) for w in waits(self.system, trace)]}
+            stays = [{"name": n, "shown": self.value(n, trace.last.control[n]), "since": changed(trace, n)} for n in pending(self.system, v)]
+            return {"kind": "wait", "required": title, "stays": stays, "waits": [self.wait(w, trace) for w in waits(self.system, trace)]}
         how = {"kind": judged.kind, "name": judged.name, "acting": judged.acting, "usable": judged.usable}
         if retold.history is not None and retold.story.walks is None:
             found = entry_account(self.system, v, retold)
             steps = {"change": found.change, "tables": found.by_tables, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
             return {"kind": "entry", "cpu": found.cpu, "entry": numbers[found.entry], **steps, "judged": how}
-        values = [{"name": n, "shown": self.value(n, x), "since": changed(trace, n)} for n, x in judged.memory.items() if n in trace.initial.control]
+        values = [{"name": n, "shown": self.value(n, x), "since": v.depth if n in judged.written else changed(trace, n)} for n, x in judged.memory.items() if n in self.types]
         values += [{"name": n, "shown": self.value(n, x), "since": None, "read": step} for n, (x, step) in judged.read.items()]
         values += [{"name": f"{v.property}'s {n}", "shown": self.typed(n, judged, x), "since": since} for n, (x, since) in judged.noted.items()]
         values += [{"name": n, "shown": self.judged_operand(n, judged, x, trace), "since": None} for n, x in judged.operands.items()]
@@ -264,8 +270,9 @@ class Teller:
         return str(value) if type_ is None else self.spelled(name, type_, value)
 
     def wait(self, w: Wait, trace: Trace) -> dict[str, Any]:
-        shown = self.value(w.variable, trace.last.control[w.variable])
-        return {"cpu": w.cpu, "variable": w.variable, "shown": shown, "awaited": w.awaited, "since": w.since, "masked": w.masked}
+        at = trace.steps[w.since - 1].after if w.since else trace.initial
+        shown = self.value(w.variable, at.control[w.variable])
+        return {"cpu": w.cpu, "variable": w.variable, "shown": shown, "awaited": w.awaited, "since": w.since, "masked": w.masked, "taken": w.taken}
 
     def described(self, history: History | None) -> str:
         """What the violation is about, for people; empty if that is no entry."""

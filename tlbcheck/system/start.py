@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
-from tlbcheck.errors import InputError
+from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import FALSE, TRUE, Expr, and_, const, evaluate, or_, substitute, var, variables
 from tlbcheck.lang.model import Model
 from tlbcheck.lang.types import BOOL
@@ -29,6 +29,7 @@ class Start:
         self.invariants: list[Bad] = []
         self.errors: list[Step] = []
         self.flags: list[str] = []
+        self.places: dict[Place | None, int] = {}
         unmarked = {v.name: const(v.initial, v.type) for v in entry_variables}
         self.marks = [{n: e for n, e in s.entry_updates.items() if e is not unmarked[n]} for s in runs if not s.checks]
         self.steps = tuple(self.left(s, judged) for s in runs)
@@ -51,7 +52,7 @@ class Start:
         for b in s.bads:
             when = self.settled(self.of_any_entry(b.when))
             if b.property in judged and when is not FALSE:
-                flag = f"%init {b.property}.{b.clause}"
+                flag = f"%init {b.property}.{b.clause} {self.places.setdefault(b.place, len(self.places))}"
                 if flag not in self.flags:
                     self.invariants.append(replace(b, when=var(self.flag(flag), BOOL)))
                 updates[flag] = or_(updates.get(flag, FALSE), when)
