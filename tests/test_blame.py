@@ -142,6 +142,21 @@ def test_a_change_that_leaves_a_range_is_none_and_the_violation_is_told(tmp_path
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "judged", "said"),
+    [
+        ("xen/flush-once@pge-kept", "pge-with-pcide", "variant: line 80 of pv_guest_cr4_to_real_cr4 "),
+        ("xen/switch-contract@as-posted", "no-fault", "missing: line 73 of write_cr3_cr4 (write_cr3(cr3)) needs a write of CR4.PCIDE wherever the new CR4 sets it before it"),
+    ],
+)
+def test_what_no_line_of_the_switch_mends_alone_is_named_too(name: str, judged: str, said: str) -> None:
+    """A caller that hands the wrong value over; and a fault that two lines raise, of which one change mends the first: it says so."""
+    blamed = why(model_of(name))[judged]
+    assert blamed.startswith(said)
+    assert blamed.endswith(("and this case holds", "and no-fault holds there; it is still violated at models/xen/switch.py:81"))
+
+
+@pytest.mark.long
 def test_what_an_interrupt_can_no_longer_come_between_is_named_as_that() -> None:
     """With the read moved behind the masking, the interrupted case does not happen any more; and none that was clean goes wrong."""
     said = why(model_of("xen/pcid-v5@only-cr3-read-early"))

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
+import meeting
 import pytest
 
 from tlbcheck import CACHED, Event, Interrupt, Model, Procedure, Property, atomic, choose, cpus, leave, marker, operation, per_cpu, procedure, require, requires, shared, this_cpu, var, verify
@@ -329,6 +330,14 @@ def test_the_line_that_is_missing_or_misplaced_is_named(family: str) -> None:
     head, tail = after.split("({})")
     assert f"{head}({line}" in said and f"){tail}" in said
     assert said.endswith(f"and {prop.name} holds")
+
+
+def test_where_only_literal_caches_tell_all_the_line_is_named_too() -> None:
+    """A program goes on with what it read through the TLB: no number of tracked entries is enough."""
+    found = check(meeting.READS.variant("faulty"), [meeting.FRESH], engines=("explicit",), meanwhile=blame_shown)
+    assert found.decided.entries == 0
+    ((_, blamed),) = found.blame.items()
+    assert blamed["text"].startswith("line 108 of read (FLUSH()) is skipped on some paths that need it") and blamed["text"].endswith("and fresh holds")
 
 
 def story(task: Procedure, prop: Property, n: int = 1, init: Procedure = start) -> dict[str, list[str]]:

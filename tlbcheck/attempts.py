@@ -44,12 +44,15 @@ class About:
 def attempts(model: Model, trace: Trace, about: About) -> Iterator[Proposal]:
     """Changes to the procedures that ``trace`` runs through, the likeliest first."""
     run = _Executed(model, trace, about)
+    through = any(s.step.used for s in trace.steps)
     decisive = {place for i in about.decided if i for place in trace.steps[i - 1].step.places}
 
     def rank(proposal: Proposal) -> int:
         _, c = proposal
         touched = any(s.place in decisive for e in c.edits for s in p.walk([e.statement]))
         if about.change is None:
+            if c.kind == "skipped" and through and _invalidates(model, [s for e in c.edits for s in e.new]):
+                return -1
             return (not touched) + (c.kind == "needless" and trace.loop is None)
         more = [s for e in c.edits for s in e.new] if c.kind == "skipped" else []
         if c.kind == "misplaced":

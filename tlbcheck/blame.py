@@ -17,6 +17,7 @@ from tlbcheck.changes import Change, Line, Proposals, apply, line_of
 from tlbcheck.engines.account import entry_account
 from tlbcheck.engines.compile import State
 from tlbcheck.engines.explicit import Bits, Tracked
+from tlbcheck.engines.literal import explore_saturated
 from tlbcheck.engines.liveness import lassos
 from tlbcheck.engines.retelling import retell
 from tlbcheck.engines.run import how_many_entries
@@ -29,7 +30,7 @@ from tlbcheck.options import Limits
 from tlbcheck.report.result import Teller, relative
 from tlbcheck.report.wording import file_and_line
 from tlbcheck.system.lower import lower
-from tlbcheck.system.sufficiency import represented
+from tlbcheck.system.sufficiency import FULL, represented
 from tlbcheck.system.transition_system import TransitionSystem
 
 _TRIES = 24
@@ -92,7 +93,8 @@ def blame(system: TransitionSystem, violation: Violation, explicit: EngineResult
                 return _found(change, "this case holds")
         return _none_found(tried, _ALONE.format(procedure.name), whole=next(changes, None) is None)
     # Where no cases are told apart, the switch is but one of the procedures that may be at fault.
-    return _blame_along(system, violation, explicit or _searched(system), {} if known is None else known, tried)
+    judged_first = [] if procedure is None else [(procedure, c) for c in islice(_changes(system.model, procedure, violation), _TRIES)]
+    return _blame_along(system, violation, explicit or _searched(system), {} if known is None else known, judged_first)
 
 
 def _searched(system: TransitionSystem) -> EngineResult:
@@ -114,27 +116,27 @@ def _none_found(tried: int, what: str, *, whole: bool) -> dict[str, Any]:
     return {"tried": f"not found: {changes} ({what}){'' if whole else '; there are more, which were not tried'}"}
 
 
-def _blame_along(system: TransitionSystem, violation: Violation, explicit: EngineResult, known: Known, before: int) -> dict[str, Any]:
+def _blame_along(system: TransitionSystem, violation: Violation, explicit: EngineResult, known: Known, before: Sequence[tuple[p.Procedure, Change]]) -> dict[str, Any]:
     """The same where no procedure of the judged role runs: by the model's repairs and by its own statements, along the run.
 
     The changed model has to execute all that the model does, to keep the property in all runs, and to break no other. Where none
-    keeps it, but what goes wrong in one line, a change has to keep it there.
+    keeps it, but what goes wrong in one line, a change has to keep it there; ``before`` are those that were tried already for all runs.
     """
     assert violation.trace is not None
     violated = {v.property for v in explicit.violations} - {violation.property}
     executed = _executed(system, explicit.steps_fired)
-    left, tried = _BUDGET, before
+    left, tried = _BUDGET, len(before)
 
-    def search(procedure: p.Procedure, proposal: Change, **limits: Any) -> _Whole | None:
+    def search(procedure: p.Procedure, proposal: Change, **limits: Any) -> _Whole | _Literally | None:
         """The changed model's, if it was searched to the end, breaks nothing that it must not, and does all that the model did."""
         nonlocal left
         try:
-            changed = _searchable(apply(system.model, procedure, [proposal]), system.properties, system)
-            found = _Whole(changed, violation.property, violated=violated, **limits)
+            changed, literally = _searchable(apply(system.model, procedure, [proposal]), system.properties, system)
+            found = (_Literally if literally else _Whole)(changed, violation.property, violated=violated, **limits)
             holds = found.holds()
         except InputError:
             return None  # what was moved or inserted makes no model
-        left -= len(found.reached)
+        left -= found.visited
         return found if holds and executed - _removed(system.model, proposal) <= _executed(changed, found.fired_steps) else None
 
     # What the model itself declares otherwise comes last, and is always tried.
@@ -150,12 +152,12 @@ def _blame_along(system: TransitionSystem, violation: Violation, explicit: Engin
             continue
         mended = search(procedure, proposal, limit=_BUDGET if proposal.kind == "variant" else left)
         if mended is not None:
-            known[proposal.text + proposal.fix] = {name for name, _, _ in mended.found}
+            known[proposal.text + proposal.fix] = mended.still
             return _found(proposal, f"{violation.property} holds")
     whole = left > 0 and next(along, None) is None
     at_fault = _at_fault(violation.trace)
     left = _BUDGET
-    for procedure, proposal in (*first, *variants(system.model, violation.trace)) if at_fault is not None else ():
+    for procedure, proposal in (*before, *first, *variants(system.model, violation.trace)) if at_fault is not None else ():
         if left > 0 and (mended := search(procedure, proposal, limit=left, here=at_fault)) is not None:
             return _found(proposal, f"{violation.property} holds there; it is still violated{_also(mended.broken_at)}")
     return _none_found(tried, _KINDS, whole=whole)
@@ -174,10 +176,13 @@ def _also(places: Set[Place | None]) -> str:
     return f" at {' and '.join(shown)}" if shown else " elsewhere"
 
 
-def _searchable(model: Model, properties: Sequence[Property], system: TransitionSystem) -> TransitionSystem:
-    """``model`` lowered as ``system`` was, with as many entries as it needs if one was not enough there."""
+def _searchable(model: Model, properties: Sequence[Property], system: TransitionSystem) -> tuple[TransitionSystem, bool]:
+    """``model`` lowered as ``system`` was, with as many entries as it needs if one was not enough there; and whether these are all of the literal caches."""
     changed = lower(model, properties)
-    return changed if system.slots == 1 else represented(changed, how_many_entries(changed, Limits()))
+    if system.written is None and not system.free_walks:
+        return changed, False
+    decided = how_many_entries(changed, Limits())
+    return represented(changed, decided), decided.entries == FULL
 
 
 def _along(system: TransitionSystem, violation: Violation) -> Iterator[tuple[p.Procedure, Change]]:
@@ -241,6 +246,15 @@ class _Whole(Tracked):
             raise _Broken
         super().note(name, clause, case, depth, s, bits, entry, index, chosen, t)
 
+    @property
+    def visited(self) -> int:
+        return len(self.reached)
+
+    @property
+    def still(self) -> set[str]:
+        """The properties that are violated all the same."""
+        return {name for name, _, _ in self.found}
+
     def holds(self) -> bool:
         """Whether the whole was searched, and the judged property holds in it; a model that some run shows to be wrong keeps nothing (ERR-3)."""
         try:
@@ -248,6 +262,22 @@ class _Whole(Tracked):
         except _Broken:
             return False
         return whole and not (any(b.property == self.judged for b in self.system.liveness) and any(v.property == self.judged for v in lassos(self)))
+
+
+class _Literally:
+    """The same search where no number of tracked entries is enough: of the literal caches."""
+
+    def __init__(self, system: TransitionSystem, judged: str, *, limit: int, violated: Set[str], here: Place | None = None) -> None:
+        self.system, self.judged, self.violated, self.here = system, judged, violated, here
+        self.found = explore_saturated(system, max_states=limit, max_bytes=Limits().memory, threads=1, symmetry=True)
+        self.fired_steps, self.visited = self.found.steps_fired, self.found.kept or self.found.states or 0
+        self.still = {v.property for v in self.found.violations}
+        self.broken_at: set[Place | None] = set()
+
+    def holds(self) -> bool:
+        """Whether the whole was searched, and the judged property holds in it; a run that goes on for ever is not looked for there."""
+        endless = any(b.property == self.judged for b in self.system.liveness)
+        return self.found.complete and not endless and self.here is None and self.still <= self.violated
 
 
 def _executed(system: TransitionSystem, fired: Container[int]) -> set[Place]:
@@ -280,7 +310,9 @@ def lines_run(procedure: p.Procedure, trace: Trace) -> set[Line]:
 def _holds(model: Model, system: TransitionSystem, violation: Violation) -> bool | None:
     """Whether the property holds in the violation's case, for all runs of ``model``; None if the case does not occur there. Raises ``InputError`` for a wrong model."""
     wanted = [q for q in system.properties if q.name == violation.property]
-    changed = _searchable(model, wanted, system)
+    changed, literally = _searchable(model, wanted, system)
+    if literally:
+        return False  # no cases are told apart there
     case = dict(violation.case)
     restrict: dict[str, frozenset[int]] = {}
     assert violation.trace is not None
@@ -302,7 +334,10 @@ def _without_case(model: Model, change: Change, system: TransitionSystem, violat
     """
     if not dict(violation.case).get("interrupted"):
         return False
-    search = Tracked(_searchable(model, [q for q in system.properties if q.name == violation.property], system))
+    changed, literally = _searchable(model, [q for q in system.properties if q.name == violation.property], system)
+    if literally:
+        return False
+    search = Tracked(changed)
     found = search.run()
     known = {v.case for v in explicit.violations if v.property == violation.property}
     kept = _executed(system, explicit.steps_fired) - _removed(system.model, change)

@@ -78,7 +78,10 @@ def ask_of_entry(v: Json) -> None:
     assert account["early"] == [i for i in drops if i < account["change"]]
     assert not [i for i in drops if i > max(account["change"], life.since)]
     for step, cpu in account["elsewhere"]:
-        assert {"cpu": cpu, "entry": account["entry"], "what": "dropped"} in v["steps"][step - 1]["events"] and cpu != account["cpu"]
+        assert v["steps"][step - 1]["cpu"] == cpu != account["cpu"] and step >= account["change"]
+    assert {(i, x["cpu"]) for i, events in enumerate(told(v)) for x in events if i >= account["change"] and (x["entry"], x["what"]) == (account["entry"], "dropped")} <= {
+        (i, cpu) for i, cpu in account["elsewhere"]
+    } | {(i, account["cpu"]) for i in drops}
     assert all(v["steps"][i - 1]["cpu"] == account["cpu"] and i not in drops for i in account["missed"])
     # Who goes by it: called a use where a CPU accesses memory, and nowhere else.
     heads = [a.head for a in answers(v)]
@@ -134,6 +137,14 @@ def test_a_flush_is_called_useless_only_where_a_walk_may_come_after_it() -> None
     assert next(a.text for a in answers(earlier) if a.head == "What was missing") == "no step from 3 to 7 drops the watched entry on CPU1"
     ((_, w),) = violations("xen/dirty-mask@mask-cleared-early")
     assert next(a.text for a in answers(w) if a.head == "What was missing").startswith("no flush could remove it in time: after step 9 ")
+
+
+def test_what_was_read_through_a_cached_entry_is_told_with_that_entry() -> None:
+    """Nothing that is judged there is an entry; but the value that decides came through one, and was the same before."""
+    (violation,) = verify(meeting.READS.variant("faulty"), [meeting.FRESH], engines=["explicit"])["fresh"].violations
+    told = {a.head: a.text for a in answers(violation.told)}
+    assert told["What it went by"] == "step 2 goes through the page at its own frame"
+    assert told["What decided"] == "seen = own (from the start on, written again in step 3), pte = reused (since step 1)"
 
 
 def test_each_of_two_entries_that_matter_together_is_named_by_what_it_is() -> None:
@@ -221,6 +232,7 @@ def test_steps_elsewhere_name_the_cpu_and_idle_ones_say_so() -> None:
     ((_, v),) = violations("linux/riscv-asid@leaves-mask")
     texts = [s["text"] for s in v["steps"]]
     assert "flush_tlb_page(): reads mm_cpumask and asks every other hart in it to fence the page (changes nothing)" in texts
+    assert [a.text for a in answers(v) if a.head == "What was missing"] == ["step 6 would flush it on CPU1 only, and no step from 6 to 11 drops it on CPU0"]
     ((_, w),) = violations("linux/svm-asid@migration-keeps-generation")
     assert "reads vcpu_asid[A]" in [s["text"] for s in w["steps"]]
 

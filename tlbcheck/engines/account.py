@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tlbcheck.engines.retelling import Retelling
@@ -20,7 +21,7 @@ _SEEN_LATER = ("leave", STATE)
 class EntryAccount:
     """``change`` is the step from which on the entry is one that must go, 0 for the start; ``by_tables``: it changes what page tables say.
 
-    ``early`` are steps that drop it before, ``elsewhere`` those (with the CPU) that drop it later on other CPUs, and ``missed``
+    ``early`` are steps that drop it before, ``elsewhere`` those (with the CPU) that drop it later on other CPUs (or would: of these, the last on each), and ``missed``
     those that invalidate something on its CPU, and not it.
     """
 
@@ -43,9 +44,22 @@ def entry_account(system: TransitionSystem, violation: Violation, retold: Retell
     change, by_tables = (stale, True) if stale is not None else _change(system, violation, judged)
     drops = [i for i, e in mine if e.what == DROPPED]
     since = max((i for i, e in mine if e.what == FILLED), default=0)
-    others = tuple((i, e.cpu) for i, point in enumerate(told.points) for e in point if e.entry == entry and e.cpu != cpu and e.what == DROPPED and i >= change)
+    others = {(i, e.cpu) for i, point in enumerate(told.points) for e in point if e.entry == entry and e.cpu != cpu and e.what == DROPPED and i >= change}
+    would = {on: (i, on) for i, on in _would_drop(system, trace, entry) if on != cpu and i >= change}
+    others |= {x for on, x in would.items() if on not in {c for _, c in others}}
     touching = [i for i, s in enumerate(trace.steps, 1) if s.step.cpu == cpu and system.cached[cpu] in s.step.entry_updates]
-    return EntryAccount(cpu, entry, change, by_tables, tuple(i for i in drops if i < change), others, tuple(i for i in touching if i >= max(change, since + 1) and i not in drops))
+    return EntryAccount(cpu, entry, change, by_tables, tuple(i for i in drops if i < change), tuple(sorted(others)), tuple(i for i in touching if i >= max(change, since + 1) and i not in drops))
+
+
+def _would_drop(system: TransitionSystem, trace: Trace, entry: Entry) -> Iterator[tuple[int, int]]:
+    """The steps, with their CPUs, that drop ``entry`` there if it is cached."""
+    names = [f"entry.{n}" for n, _, _ in system.cache.fields] if system.cache is not None else []
+    states = [trace.initial, *(s.after for s in trace.steps)]
+    for i, s in enumerate(trace.steps, 1):
+        if s.step.cpu is not None and (kept := s.step.entry_updates.get(system.cached[s.step.cpu])) is not None:
+            scope = {**states[i - 1].control, **s.choices, **dict(zip(names, entry, strict=True)), system.cached[s.step.cpu]: 1}
+            if all(n in scope for n in variables(kept)) and not evaluate(kept, scope):
+                yield i, s.step.cpu
 
 
 def _stale_since(told: History, cpu: int, entry: Entry) -> int | None:

@@ -289,6 +289,10 @@ def _proof_child(name: str, system: TransitionSystem, search: Tracked | None, li
 # -- all together
 
 
+Meanwhile = Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]]
+"""What is done with the explicit engine's result besides: blame, by the ``id`` of a violation."""
+
+
 @paused()
 def check(
     model: Model,
@@ -302,7 +306,7 @@ def check(
     recheck: bool = False,
     progress: Callable[[int, int], None] | None = None,
     packed_progress: Callable[[Progress], None] | None = None,
-    meanwhile: Callable[[TransitionSystem, EngineResult], Mapping[int, Mapping[str, Any]]] | None = None,
+    meanwhile: Meanwhile | None = None,
     certify: bool = False,
 ) -> ModelEvidence:
     """Check ``properties`` on ``model`` with each of ``engines``; see the module.
@@ -332,7 +336,7 @@ def check(
     recheck = recheck or system.meeting
     system = represented(system, decided)
     if decided.entries == FULL:
-        return _literal(system, decided, engines, limits, began, recheck=recheck)
+        return _literal(system, decided, engines, limits, began, recheck=recheck, meanwhile=meanwhile)
     if not cases:
         lowered, system = system, slice_system(system)
     bound = model.depth if depth is None else depth
@@ -425,18 +429,23 @@ def how_many_entries(system: TransitionSystem, limits: Limits) -> Sufficiency:
     return made
 
 
-def _literal(system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool) -> ModelEvidence:
+def _literal(
+    system: TransitionSystem, decided: Sufficiency, engines: Sequence[str], limits: Limits, began: float, *, recheck: bool, meanwhile: Meanwhile | None
+) -> ModelEvidence:
     """All verdicts where no number of tracked entries is enough: by the literal caches alone."""
+    blame: Mapping[int, Mapping[str, Any]] = {}
     if "explicit" in engines:
         found = explore_saturated(system, max_states=limits.states, max_bytes=limits.memory, threads=limits.threads, symmetry=limits.symmetry)
         _confirm_all(system, found)
         _finite_runs_only(system, [found])
+        if meanwhile is not None:
+            blame = meanwhile(system, found)
     else:
         found = EngineResult(engines[0], complete=False, bound=-1, reason="only the explicit engine searches the literal caches")
     results = [_combine(system, p, [found]) for p in system.properties]
     if recheck:
         _recheck(system, results)
-    return ModelEvidence(system.model, system, results, found, None, time.perf_counter() - began, decided=decided)
+    return ModelEvidence(system.model, system, results, found, None, time.perf_counter() - began, blame=blame, decided=decided)
 
 
 def _by_literal_caches(

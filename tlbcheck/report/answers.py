@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlbcheck.report.caches import points
 from tlbcheck.report.events import Life, cpus, lives, name_of, several, told, watched
 from tlbcheck.report.wording import for_ever, what, yes_no
 
@@ -43,6 +44,11 @@ def in_short(v: Mapping[str, Any]) -> list[str]:
     """The answers as lines of text, but for what mends it and how it goes on, which are told anyway."""
     shown = [a for a in answers(v) if a.head != _MEND and a.text != for_ever(v)]
     return [f"{a.head}{f' (step {a.step})' if a.step and f'step {a.step}' not in a.text else ''}: {a.text}" for a in shown]
+
+
+def in_full(v: Mapping[str, Any]) -> list[str]:
+    """All that the run comes down to, for those that do not show it: also how it goes on, and what mends it or was tried."""
+    return [*([for_ever(v)] if v["loop"] is not None else []), *in_short(v), *([f"Why: {text}"] if (text := why(v)) else [])]
 
 
 def why(v: Mapping[str, Any]) -> str:
@@ -117,7 +123,8 @@ def _removal(v: Mapping[str, Any]) -> Answer:
     said = []
     if account["early"]:
         said.append(f"step {account['early'][-1]} flushes {entry} too early")
-    said += [f"step {i} flushes it on CPU{cpu} only" for i, cpu in account["elsewhere"]]
+    dropped = {(i, e["cpu"]) for i, events in enumerate(told(v)) for e in events if (e["entry"], e["what"]) == (account["entry"], "dropped")}
+    said += [f"step {i} {'flushes' if (i, cpu) in dropped else 'would flush'} it on CPU{cpu} only" for i, cpu in account["elsewhere"]]
     said += [f"step {i} does not reach it ({what(v['steps'][i - 1])})" for i in account["missed"]]
     if first + 1 <= depth:
         steps = f"step {depth}" if first + 1 == depth else f"no step from {first + 1} to {depth}"
@@ -162,6 +169,10 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
     said = v["assertion"] or v["call"]
     broken = f"{said['text']} ({said['file']}:{said['line']})" if said else doing(v, step) if step else "the start"
     yield Answer("The fault" if faults else "What broke it", broken, step)
+    for x in account["went_by"]:
+        since = next((c.stale_since for c in points(v["caches"], v["depth"])[x["step"] - 1] if (c.cpu, c.entry) == (x["cpu"], x["entry"])), None)
+        stale = "" if since is None else ", which is stale from the start on" if not since else f", which is stale since step {since}"
+        yield Answer("What it went by", f"step {x['step']} goes through {v['caches']['entries'][x['entry']]['text']}{_on(v, [x['cpu']])}{stale}", x["step"])
     values = [f"{x['name']} = {yes_no(x['shown'])}{_since(x)}" for x in account["values"]]
     if values:
         yield Answer("What decided", ", ".join(values))
@@ -170,8 +181,8 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
 def _since(known: Mapping[str, Any]) -> str:
     if "read" in known:
         return f" (read in step {known['read']})" if known["read"] else " (read at the start)"
-    step = known["since"]
-    return "" if step is None else f" (since step {step})" if step else " (from the start on)"
+    step, again = known["since"], f", written again in step {known['again']}" if "again" in known else ""
+    return "" if step is None else f" (since step {step}{again})" if step else f" (from the start on{again})"
 
 
 def _mend(v: Mapping[str, Any]) -> list[Answer]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlbcheck.report.answers import in_full
 from tlbcheck.report.caches import Cell, points
 from tlbcheck.report.events import told, watched
 from tlbcheck.report.lanes import kind_of
@@ -36,6 +37,7 @@ def build(model: str, property_name: str, v: Mapping[str, Any], facts: Mapping[s
             "format-description": "https://apalache-mc.org/docs/adr/015adr-trace.html",
             "description": f"{model}: {property_name} ({v['clause']}) is violated: {v['summary']}",
             "source": model,
+            "answers": in_full(v),
             "varTypes": {**{names[n]: _TYPES[types[n]] for n in names}, "tlb": _cell_type(entries)},
         },
         "params": params,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -251,11 +251,29 @@ class Teller:
             found = entry_account(self.system, v, retold)
             steps = {"change": found.change, "tables": found.by_tables, "early": list(found.early), "elsewhere": [list(x) for x in found.elsewhere], "missed": list(found.missed)}
             return {"kind": "entry", "cpu": found.cpu, "entry": numbers[found.entry], **steps, "judged": how}
-        values = [{"name": n, "shown": self.value(n, x), "since": v.depth if n in judged.written else changed(trace, n)} for n, x in judged.memory.items() if n in self.types]
+        values = [
+            {"name": n, "shown": self.value(n, x), "since": (since := v.depth if n in judged.written else changed(trace, n)), **self.rewritten(trace, n, since)}
+            for n, x in judged.memory.items()
+            if n in self.types
+        ]
         values += [{"name": n, "shown": self.value(n, x), "since": None, "read": step} for n, (x, step) in judged.read.items()]
         values += [{"name": f"{v.property}'s {n}", "shown": self.typed(n, judged, x), "since": since} for n, (x, since) in judged.noted.items()]
         values += [{"name": n, "shown": self.judged_operand(n, judged, x, trace), "since": None} for n, x in judged.operands.items()]
-        return {"kind": "rule", "cpu": judged.cpu, "required": judged.required or title, "step": broken_by(self.system, v, judged), "values": values, "judged": how}
+        went_by = list(self.went_by(trace, numbers))[-1:]
+        return {"kind": "rule", "cpu": judged.cpu, "required": judged.required or title, "step": broken_by(self.system, v, judged), "values": values, "went_by": went_by, "judged": how}
+
+    def rewritten(self, trace: Trace, name: str, since: int) -> dict[str, int]:
+        """The last step after ``since`` that writes into a variable what it holds already."""
+        at = [i for i, s in enumerate(trace.steps, 1) if i > since and (e := s.step.updates.get(name)) is not None and name not in variables(e)]
+        return {"again": at[-1]} if at else {}
+
+    def went_by(self, trace: Trace, numbers: Mapping[Entry, int]) -> Iterator[dict[str, int | None]]:
+        """The steps that go through a cached entry, each with its CPU and that entry."""
+        states = [trace.initial, *(s.after for s in trace.steps)]
+        for i, s in enumerate(trace.steps, 1):
+            if s.step.used:
+                scope = {**states[i - 1].control, **s.choices}
+                yield {"step": i, "cpu": s.step.cpu, "entry": numbers[tuple(evaluate(e, scope) for e in s.step.used)]}
 
     def judged_operand(self, name: str, judged: Judgement, value: int, trace: Trace) -> str:
         """An operand of the last step's operation, an argument or a local."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from tlbcheck.report.answers import in_full
 from tlbcheck.report.events import notes
 from tlbcheck.report.judge import each
 from tlbcheck.report.schema import run_of
@@ -102,7 +103,7 @@ def _violations(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[d
                 or judged
                 or (v["steps"][-1]["source"][0] if v["steps"] and v["steps"][-1]["source"] else None)
             )
-            text = f"{r.model}: {sentence(v['summary'])}" + (f" {sentence(v['blame']['text'])}" if v["blame"] else "")
+            text = " ".join([f"{r.model}: {sentence(v['summary'])}", *map(sentence, in_full(v))])
             yield {
                 **_result(r.name, rules, text, [r.model, v["clause"], *(str(v["case"].get(k)) for k in _CASE)]),
                 "locations": [_location(place)] if place else [],
@@ -120,6 +121,7 @@ def _findings(document: Mapping[str, Any], rules: Sequence[str]) -> Iterator[dic
             + (f" To mend it: {f['fix']}." if f["fix"] else "")
         )
         v = f["violation"]
+        text = " ".join([text, *map(sentence, in_full(v))])
         yield {
             **_result(f["property"], rules, text, [f["clause"], f["kind"], *(str(v["case"].get(k)) for k in _CASE)]),
             "locations": [_location(f)],
@@ -154,7 +156,7 @@ def _related(v: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flows(v: Mapping[str, Any]) -> list[dict[str, Any]]:
     return (
-        [{"message": {"text": f"the shortest run, {v['depth']} steps"}, "threadFlows": _threads(v)}]
+        [{"message": {"text": "; ".join([f"the shortest run, {v['depth']} steps", *(text for _, text in notes(0, v))])}, "threadFlows": _threads(v)}]
         if v["steps"]
         else []
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlbcheck.reliance import unsettled
-from tlbcheck.report.answers import why
+from tlbcheck.report.answers import in_short, why
 from tlbcheck.report.escape import visible
 from tlbcheck.report.events import notes, watch
 from tlbcheck.report.judge import reproduce
@@ -118,6 +118,10 @@ def _story(console: Console, result: PropertyResult, v: Mapping[str, Any], facts
         head.append(Text.assemble(("Watch: ", "bold"), visible(text), "; ", (f"{_LIFE['cached'][0]} cached", _LIFE["cached"][1]), ", ", (f"{_LIFE['stale'][0]} stale", _LIFE["stale"][1])))
     head += [Text(f"{mark} {visible(note)}", style=_NOTES[mark]) for mark, note in notes(0, v)]
     tail = [Text(visible(for_ever(v)))] if v["loop"] is not None else []
+    tail += [Text(visible(line)) for line in in_short(v)]
+    if room is not None:
+        for line in tail:
+            line.truncate(console.width, overflow="ellipsis")
     tail += [Text.assemble(("Why: ", "bold"), visible(text))] if (text := why(v)) else []
     yield from head
     place = console.width >= _NUMBER + (_LANE + 12) * drawn.cpus + (_MEMORY if memory else 0)
