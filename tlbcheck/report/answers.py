@@ -169,7 +169,7 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
     said = v["assertion"] or v["call"]
     broken = f"{said['text']} ({said['file']}:{said['line']})" if said else doing(v, step) if step else "the start"
     yield Answer("The fault" if faults else "What broke it", broken, step)
-    for x in account["went_by"]:
+    for x in account.get("went_by", ()):
         since = next((c.stale_since for c in points(v["caches"], v["depth"])[x["step"] - 1] if (c.cpu, c.entry) == (x["cpu"], x["entry"])), None)
         stale = "" if since is None else ", which is stale from the start on" if not since else f", which is stale since step {since}"
         yield Answer("What it went by", f"step {x['step']} goes through {v['caches']['entries'][x['entry']]['text']}{_on(v, [x['cpu']])}{stale}", x["step"])
@@ -194,10 +194,11 @@ def _mend(v: Mapping[str, Any]) -> list[Answer]:
 
 def _waits(v: Mapping[str, Any]) -> Iterator[Answer]:
     yield Answer("What was required", v["account"]["required"])
-    stays = v["account"]["stays"]
-    yield Answer("What stays so", ", ".join(f"{x['name']} = {yes_no(x['shown'])}{_since(x)}" for x in stays), max(x["since"] for x in stays))
+    stays = v["account"].get("stays", ())
+    if stays:
+        yield Answer("What stays so", ", ".join(f"{x['name']} = {yes_no(x['shown'])}{_since(x)}" for x in stays), max(x["since"] for x in stays))
     for w in v["account"]["waits"]:
-        yield Answer("Who waits", _who(w), w["taken"] or w["masked"] or w["since"])
+        yield Answer("Who waits", _who(w), w.get("taken") or w["masked"] or w["since"])
     yield Answer("What never ends", for_ever(v), v["depth"])
 
 
@@ -206,7 +207,7 @@ def _who(w: Mapping[str, Any]) -> str:
     if w["awaited"] is None:
         return f"CPU{w['cpu']} waits for {name} to change from {shown}, and nobody changes it"
     whom = "itself" if w["awaited"] == w["cpu"] else f"CPU{w['awaited']}"
-    if w["taken"] is not None:
+    if w.get("taken") is not None:
         return f"CPU{w['cpu']} waits for {whom}: whenever {name} changes from {shown}, {whom} makes it so again before CPU{w['cpu']} goes on (step {w['taken']})"
     if w["masked"] is not None:
         off = f"since step {w['masked']}" if w["masked"] else "from the start on"
