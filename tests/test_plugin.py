@@ -243,6 +243,12 @@ EVERYWHERE = {
     "on a base class": f"@{BROKEN}\nclass Base: ...\nclass TestIt(Base):\n    def test(self): ...\n",
     "by a fixture": f"@pytest.fixture(autouse=True)\ndef marked(request): request.node.add_marker({BROKEN})\ndef test(): ...\n",
     "by the test itself": f"def test(request): request.node.add_marker({BROKEN})\n",
+    "when it is torn down": f"@pytest.fixture\ndef late(request):\n    yield\n    request.node.add_marker({BROKEN})\ndef test(late): ...\n",
+    "on a static method": f"class TestIt:\n    @{BROKEN}\n    @staticmethod\n    def test(): ...\n",
+    "on a class method": f"class TestIt:\n    @{BROKEN}\n    @classmethod\n    def test(cls): ...\n",
+    "with a parameter of a fixture": f"@pytest.fixture(params=[pytest.param(1, marks={BROKEN})])\ndef n(request): ...\ndef test(n): ...\n",
+    "with a parameter of a class": f"@pytest.mark.parametrize('n', [pytest.param(1, marks={BROKEN})])\nclass TestIt:\n    def test(self, n): ...\n",
+    "beside a failure that is expected of another kind": f"@{BROKEN}\n@pytest.mark.xfail(raises=ZeroDivisionError)\ndef test(): ...\n",
     "on a coroutine": f"@{BROKEN}\nasync def test(): ...\n",
 }
 
@@ -253,7 +259,7 @@ def test_every_marker_is_judged(suite: pytest.Pytester) -> None:
     names = {how: f"test_{how.replace(' ', '_').replace(',', '')}" for how in EVERYWHERE}
     suite.makepyfile(**{names[how]: HEAD + tests for how, tests in EVERYWHERE.items()})
     found = run(suite, "")
-    failed = [line for line in found.outlines if line.startswith("FAILED ")]
+    failed = [line for line in found.outlines if line.startswith(("FAILED ", "ERROR "))]
     assert sorted(line.split()[1].partition(".py::")[0] for line in failed) == sorted(names.values())
     assert found.outlines.count("tiny@broken: paired (differ) is violated after 2 steps") == len(EVERYWHERE)
 
@@ -282,17 +288,34 @@ NOWHERE = {
     "a TestCase without tests": f"import unittest\n@{BROKEN}\nclass It(unittest.TestCase):\n    def check(self): ...\n",
     "a method of another name": f"class TestIt:\n    @{BROKEN}\n    def check(self): ...\n    def test(self): ...\n",
     "a module without tests": f"pytestmark = {BROKEN}\n",
+    "a module of a class without tests": f"pytestmark = {BROKEN}\nclass TestNothing:\n    def check(self): ...\n",
+    "a static method of another name": f"class TestIt:\n    @{BROKEN}\n    @staticmethod\n    def check(): ...\n    def test(self): ...\n",
+    "a lambda": f"test_it = {BROKEN}(lambda: None)\n",
+    "an object that can be called": f"class It:\n    def __call__(self): ...\ntest_it = {BROKEN}(It())\n",
+    "a method of a class of another name": f"class Checks:\n    @{BROKEN}\n    def test(self): ...\n",
+    "a class in a class of another name": f"class Checks:\n    @{BROKEN}\n    class TestIt:\n        def test(self): ...\n",
+    "a method of a class that is made with arguments": f"class TestIt:\n    def __init__(self): ...\n    @{BROKEN}\n    def test(self): ...\n",
 }
 
 
 def test_a_marker_that_judges_nothing_is_an_error(suite: pytest.Pytester) -> None:
     names = {where: f"test_{where.replace(' ', '_')}" for where in NOWHERE}
     suite.makepyfile(**{names[where]: HEAD + tests for where, tests in NOWHERE.items()})
-    found = run(suite, "")
+    found = run(suite, "", "-W", "ignore::pytest.PytestCollectionWarning")
     assert found.ret != pytest.ExitCode.OK
     found.assert_outcomes(errors=len(NOWHERE))
     told = [line for line in found.outlines if "marked with tlbcheck, and " in line and "nothing would be judged" in line]
     assert len(told) >= len(NOWHERE)
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "conftest.py"])
+def test_a_marker_of_a_file_whose_markers_no_test_has_is_an_error(suite: pytest.Pytester, name: str) -> None:
+    folder = suite.mkdir("below")
+    (folder / name).write_text(f"{HEAD}pytestmark = {BROKEN}\n")
+    (folder / "test_below.py").write_text("def test(): ...\n")
+    found = run(suite, "")
+    found.assert_outcomes(errors=1)
+    found.stdout.fnmatch_lines([f"*{name}*marked with tlbcheck*nothing would be judged*"])
 
 
 def test_fixtures_need_the_marker(suite: pytest.Pytester) -> None:

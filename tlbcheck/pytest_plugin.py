@@ -33,6 +33,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import re
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
 
 EXPECTATIONS = ("holds", "violated", "declared")
 _NAME = "tlbcheck"
+_JUDGED = pytest.StashKey[tuple[pytest.Mark, ...]]()
+"""Of a test that has run, the markers that were judged."""
 _MARKER = "tlbcheck(model, properties=None, expect='holds'): check each property (default: all) of each model; see tlbcheck.pytest_plugin"
 
 
@@ -127,33 +130,67 @@ def pytest_pycollect_makeitem(
     """Marked functions use the fixture that carries their case, whether they name it or not; what is marked and no
     test is an error.
     """
-    own = any(m.name == _NAME for m in _marks(obj))
-    inherited = inspect.isclass(obj) and bool(obj.__subclasses__())
+    own = _is_marked(obj)
     if inspect.isroutine(obj) and collector.funcnamefilter(name) and (own or collector.get_closest_marker(_NAME)):
         pytest.mark.usefixtures("tlbcheck_case")(obj)
     collected = yield
-    if own and collected is None and not inherited and getattr(obj, "__module__", None) == collector.module.__name__:
+    if collected is None and _judges_nothing(collector, name, obj):
         raise pytest.Collector.CollectError(
             f"{name}: marked with {_NAME}, and no test: nothing would be judged; give it a name that pytest collects"
         )
     return collected
 
 
-def _marks(obj: object) -> list[pytest.Mark]:
-    marks = getattr(obj, "pytestmark", [])
-    return [m for m in (marks if isinstance(marks, list | tuple) else [marks]) if hasattr(m, "name")]
+def _judges_nothing(collector: pytest.Module | pytest.Class, name: str, obj: object) -> bool:
+    """Whether an object that is no test has a marker, or a class that is none a member with one."""
+    if isinstance(obj, pytest.MarkDecorator):
+        # What a marker cannot mark, such as a lambda, it takes for an argument.
+        return obj.name == _NAME and collector.funcnamefilter(name)
+    if getattr(obj, "__module__", None) != collector.module.__name__:
+        return False
+    if inspect.isclass(obj) and obj.__subclasses__():
+        return False  # its tests are those of the classes below it
+    return _is_marked(obj) or _has_marked(obj)
+
+
+def _is_marked(obj: object) -> bool:
+    """Whether a function, method or class has the marker itself."""
+    marks = getattr(getattr(obj, "__func__", obj), "pytestmark", [])
+    return any(getattr(m, "name", "") == _NAME for m in (marks if isinstance(marks, list | tuple) else [marks]))
+
+
+def _has_marked(obj: object) -> bool:
+    """Whether a class has members with the marker, inherited ones and those of inner classes among them."""
+    members = (x for c in obj.__mro__ for x in vars(c).values()) if inspect.isclass(obj) else ()
+    return any(_is_marked(x) or (inspect.isclass(x) and x is not obj and _has_marked(x)) for x in members)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """A marked class or module without any test is an error: nothing would be judged."""
+    """A marked class or module without any test is an error: nothing would be judged. So is a class whose tests pytest
+    leaves out, and a package whose marker it gives to none of them.
+    """
     report = yield
-    if report.passed and not report.result and any(m.name == _NAME for m in collector.own_markers):
-        report.outcome = "failed"
-        report.longrepr = f"{collector.nodeid}: marked with {_NAME}, and without a test: nothing would be judged"
+    if not report.passed or not isinstance(collector, pytest.Module | pytest.Class):
+        return report
+    why = ""
+    if not report.result and (collector.get_closest_marker(_NAME) or _has_marked(collector.obj)):
+        why = f"{collector.nodeid}: marked with {_NAME}, and without a test"
+    elif isinstance(collector, pytest.Module) and _is_marked(package := sys.modules.get(collector.obj.__package__)):
+        why = f"{collector.nodeid}: {package.__file__ if package else ''} is marked with {_NAME}, and no test has the markers of a package"
+    if why:
+        report.outcome, report.longrepr = "failed", f"{why}: nothing would be judged"
     return report
+
+
+def pytest_plugin_registered(plugin: object) -> None:
+    """A marker of a ``conftest.py`` is an error: no test has it."""
+    if inspect.ismodule(plugin) and _is_marked(plugin):
+        raise pytest.UsageError(
+            f"{plugin.__file__}: marked with {_NAME}, and no test has the markers of such a file: nothing would be judged; mark modules, classes or functions"
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -236,17 +273,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A marked test runs once what it expects of its models is true.
 
     A marker that made no tests of its own, since it came with a parameter, by a hook or on a ``unittest.TestCase``, is
-    judged in the test that has it; one that comes while the test runs, after that.
+    judged in the test that has it; one that comes while the test runs or is torn down, after that.
     """
     try:
         judged = _judge_all(item, ())
         outcome = yield
-        _judge_all(item, judged)
+        item.stash[_JUDGED] = _judge_all(item, judged)
     finally:
         if SESSION.beside:
             item.add_report_section("call", _NAME, "\n".join(dict.fromkeys(SESSION.beside)))
         SESSION.beside.clear()
     return outcome
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """A marker that comes when a test is torn down is judged too."""
+    yield
+    if _JUDGED in item.stash:
+        _judge_all(item, item.stash[_JUDGED])
 
 
 def _judge_all(item: pytest.Item, before: Sequence[pytest.Mark]) -> tuple[pytest.Mark, ...]:
