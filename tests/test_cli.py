@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from remembered import remember_searches
 
 from tlbcheck.cli import cli
 from tlbcheck.result import worst
@@ -68,7 +69,8 @@ def test_blame_was_tried(v5: dict[str, Any]) -> None:
     assert "this case holds" in blame["text"]
 
 
-def test_replay_confirms_a_result(v5: dict[str, Any], tmp_path: Path) -> None:
+def test_replay_confirms_a_result(v5: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember_searches(monkeypatch)
     file = tmp_path / "v5.json"
     file.write_text(json.dumps(v5))
     result = run("replay", str(file))
@@ -107,8 +109,9 @@ def _edits(v5: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def test_replay_refuses_what_was_broken_or_edited(v5: dict[str, Any], tmp_path: Path) -> None:
+def test_replay_refuses_what_was_broken_or_edited(v5: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear line, status 2, whatever was spoilt."""
+    remember_searches(monkeypatch)
     for name, text in _edits(v5).items():
         file = tmp_path / "edited.json"
         file.write_text(text)

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 EXPECTATIONS = ("holds", "violated", "declared")
 _NAME = "tlbcheck"
-_JUDGED = pytest.StashKey[tuple[pytest.Mark, ...]]()
+_JUDGED = pytest.StashKey[Sequence[pytest.Mark]]()
 """Of a test that has run, the markers that were judged."""
 _MARKER = "tlbcheck(model, properties=None, expect='holds'): check each property (default: all) of each model; see tlbcheck.pytest_plugin"
 

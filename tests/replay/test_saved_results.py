@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from quick import sampled
+from remembered import remember_searches
 
 from tlbcheck.cli import cli
 from tlbcheck.errors import InputError
 from tlbcheck.library import models
-from tlbcheck.report import reverify
 from tlbcheck.report.reread import replay_document
 
 Json = dict[str, Any]
@@ -72,21 +72,9 @@ def edited(document: Json, path: tuple[Any, ...]) -> Json:
     return changed
 
 
-_SEARCHED: dict[Any, Any] = {}
-
-
 @pytest.fixture(autouse=True)
 def searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each model is searched once for all edits of its result."""
-    search, known = reverify._searched, _SEARCHED
-
-    def remembered(model: Any, properties: Any, results: Any, **more: Any) -> Any:
-        key = (model.name, model.profile, more["expect"], str([(r.name, {n: a.verdict for n, a in r.engines.items()}, len(r.violations)) for r in results]))
-        if key not in known:
-            known[key] = search(model, properties, results, **more)
-        return known[key]
-
-    monkeypatch.setattr(reverify, "_searched", remembered)
+    remember_searches(monkeypatch)
 
 
 def refused(document: Json) -> bool:
