@@ -179,3 +179,14 @@ def test_what_is_about_runs_without_an_end_is_not_exported(tmp_path: Path, endin
     assert result.exit_code == 2
     assert "about runs that never end" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("declared", "status"), [("proved", 3), ("violated", 3), ("not-applicable", 3), ("violted", 2)], ids=str
+)
+def test_what_a_model_declares_is_judged_even_if_it_is_about_something_else(quiet: Path, declared: str, status: int) -> None:
+    """The proof is vacuous, so it is not what any of these words say."""
+    file = quiet / "models" / "quiet.py"
+    file.write_text(file.read_text().replace("task=task)", f"task=task, about=('no-fault',), expected={{'never-made': '{declared}', 'no-fault': 'proved'}})"))
+    result = run("verify", "quiet", "--expect", "--engine", "explicit")
+    assert result.exit_code == status, result.output

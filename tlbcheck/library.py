@@ -328,7 +328,7 @@ def _member(model: Model, numbers: Mapping[str, int], variant: str) -> Model:
 
 
 def find_properties(names: Sequence[str] | None, model: Model | None = None) -> list[Property]:
-    """The properties of these names; without names those that ``model`` is about, or all.
+    """The properties of these names; without names those that ``model`` is about or declares something of, or all.
 
     Raises ``InputError`` for an unknown one, here or in what ``model`` says of properties, and for what they ask
     of ``model`` and nobody has. A file that cannot be used is in the way where it may be the one that is needed.
@@ -338,7 +338,8 @@ def find_properties(names: Sequence[str] | None, model: Model | None = None) -> 
     broken: list[InputError] = []
     with _guarded() if model is not None and model.origin else nullcontext():
         known = properties(broken)
-    asked = list(names or (model.about if model is not None else ()))
+    # What a model declares of a property, it is about.
+    asked = list(names or ((*model.about, *model.expected) if model is not None and model.about else ()))
     if broken and (not asked or any(n not in known for n in asked)):
         raise broken[0]
     for n in names or ():

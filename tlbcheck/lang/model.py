@@ -337,7 +337,7 @@ class Model:
     cases in which an environment more general than the real one acts; a trace without them is
     shown too where there is one. ``vacuous`` declares properties that do not apply, or whose
     trigger never occurs, so that they count as decided; and, as ``PROPERTY/CLAUSE``, clauses that judge nothing here. ``about``: the properties that the model was made for,
-    and is checked for where none are named (default: all). ``matrix_case`` fixes case variables in the rows of ``matrix``.
+    and is checked for where none are named, with those that it declares something of (default: all). ``matrix_case`` fixes case variables in the rows of ``matrix``.
     ``depth`` is z3's bound. ``expected`` is never read by an engine. ``numbers`` are the sizes that the model
     was made with, and ``resized`` makes it with others: ``NAME:cpus=3`` on the command line. ``origin`` says of
     a model that was made of somebody else's source how to make it again (``tlbcheck.fit``).
