@@ -28,14 +28,14 @@ WHY = {
     "linux/riscv-asid@leaves-mask": ("missing", "riscv.SFENCE_VMA_PAGE_ASID(Page.data, 1)", "frame-isolation"),
     "linux/svm-asid@migration-keeps-generation": ("skipped", "vcpu_generation.at(vcpu).set(0)", "frame-isolation"),
     "xen/dirty-mask@mask-cleared-early": ("misplaced", "to after line 35 (callers.write_ptbase(n))", "dirty-mask"),
-    "xen/linear-map@linear-flushed-here": ("skipped", "flush_other_cpus(EVERYBODY, FLUSH_TLB)", "linear-access"),
-    "xen/root-copy@reused-before-flush": ("decided", "take unhooked whatever REUSED_BEFORE_FLUSH is", "page-walk-safety"),
     "xen/xpti@exit-keeps-pcid": ("variant", "do as without EXIT_KEEPS_PCID", "xpti-separation"),
 }
-"""A family each: an operation that some path skips, one that is missing, an allocator's, one that comes too early, one where two
-entries are tracked, what a condition decides wrongly, and what no single line mends and the model declares otherwise.
+"""A family each: an operation that some path skips, one that is missing, an allocator's, one that comes too early, and what no single line mends
+and the model declares otherwise.
 """
 SLOW = {
+    "xen/root-copy@reused-before-flush": ("decided", "take unhooked whatever REUSED_BEFORE_FLUSH is", "page-walk-safety"),
+    "xen/linear-map@linear-flushed-here": ("skipped", "flush_other_cpus(EVERYBODY, FLUSH_TLB)", "linear-access"),
     "xen/local-flush@noncanonical-invpcid": ("decided", "leave FLUSHES_ON_ERROR out of the condition", "no-fault"),
     "xen/shootdown@ack-before-flush": ("misplaced", "to after line 70 (flush_area_local(flush_va.get(), True, flags))", "shootdown"),
     "xen/shootdown@wait-irqs-off": ("needless", "leave out what is done if WAIT_IRQS_OFF", "shootdown-completes"),

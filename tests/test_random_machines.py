@@ -86,7 +86,7 @@ def observe(spec: Spec, found: Depths, seen: Counter[str]) -> None:
 def test_tracked_agrees_with_full_and_with_replay() -> None:
     seen: Counter[str] = Counter()
 
-    @examples(120)
+    @examples(60)
     @given(specs())
     def check(spec: Spec) -> None:
         system = lowered(spec)

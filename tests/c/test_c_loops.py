@@ -71,7 +71,7 @@ def test_a_loop_that_counts_is_counted(declared: str, loop: str, right: bool) ->
     ("declared", "loop"),
     [
         ("unsigned int n", "for ( n = 4; n >= 0; n-- ) barrier(); FLUSH"),
-        ("u8 n", "for ( n = 0; n < 300; n++ ) barrier(); FLUSH"),
+        pytest.param("u8 n", "for ( n = 0; n < 300; n++ ) barrier(); FLUSH", marks=pytest.mark.long),
         ("unsigned int n", "for ( n = 0; n < 1000000; n++ ) barrier(); FLUSH"),
     ],
     ids=["never-negative", "never-300", "too-many"],

@@ -51,7 +51,7 @@ def depths(result: EngineResult, names: tuple[str, ...] = SEVERAL) -> dict[str, 
     return {n: v.depth if (v := result.shortest(n)) else None for n in names}
 
 
-@pytest.mark.parametrize("name", sampled([CLEAN, BROKEN, "xen/pcid-v5"], keep=2))
+@pytest.mark.parametrize("name", sampled([BROKEN, CLEAN, "xen/pcid-v5"], keep=1))
 def test_it_agrees_with_enumeration_in_verdicts_and_depths(name: str) -> None:
     """With proposals: what is clean is proved with an invariant, what is violated has a shortest run that replays."""
     search, explicit = enumerated(name)
@@ -154,7 +154,7 @@ def test_fault_a_step_lost_in_the_circuit(monkeypatch: pytest.MonkeyPatch) -> No
         unbounded(system_of(CLEAN, ("no-fault",)), None, 100)
 
 
-@pytest.mark.parametrize(("of", "obligation"), [(".cr3", "initial"), (":cr3", "inductive")], ids=["the register", "the switch's argument"])
+@pytest.mark.parametrize(("of", "obligation"), sampled([(".cr3", "initial"), (":cr3", "inductive")], keep=1), ids=["the register", "the switch's argument"])
 def test_fault_bits_that_differ_are_carried_by_one(monkeypatch: pytest.MonkeyPatch, of: str, obligation: str) -> None:
     """What is taken for equal is a part of the invariant: z3 refutes it over whole words, of the register at the start, of the argument once it is given."""
 

@@ -43,6 +43,7 @@ def test_small_models_with_all_engines(model: Model) -> None:
     assert agreed(model, [], ("full", "sets")) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "property_name", "more_than"), sampled(LARGE, keep=1))
 def test_large_models_with_sets(name: str, property_name: str, more_than: int) -> None:
     """H1 to H5 of x86-tlb.md 7.3 on the real switches: fills and evictions of all entries, watched in every reachable state."""

@@ -11,7 +11,7 @@ import campaign
 import pytest
 from kinds import KINDS, Kind
 
-QUICK = {"c": 6, "mail": 4, "diff": 4, "result": 12, "certificate": 6, "profile": 4, "model": 12}
+QUICK = {"c": 3, "mail": 2, "diff": 2, "result": 8, "certificate": 3, "profile": 2, "model": 8}
 """Inputs of each kind in the suite; of patches there are 100 more in ``tests/patch/test_wild.py``."""
 
 

@@ -128,6 +128,7 @@ def test_a_second_invariant_is_judged_where_the_first_is_broken() -> None:
     assert explicit("xen/flush-once@pge-kept").results[1].violations[0].depth == 16
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sampled(["xen/before-pcid@cr4-not-restored", "xen/xsa-292", "xen/pcid-v5"], keep=1))
 def test_both_engines_agree_on_depths(name: str) -> None:
     """Both engines report the same shortest depths, and every trace replays."""

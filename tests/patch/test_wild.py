@@ -29,6 +29,7 @@ class Contrary(wild.Judge):
         return honest if isinstance(honest, str) else frozenset() if honest else frozenset({"every row"})
 
 
+@pytest.mark.long
 def test_a_wrong_judgement_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file after the patch is another than what was read, the generator says so: in both directions."""
     monkeypatch.setattr(wild, "EDITS", {name: edits[:1] for name, edits in wild.EDITS.items()} | {"plain": wild.EDITS["plain"][6:7]})

@@ -110,7 +110,7 @@ def test_every_operator_is_judged_soundly() -> None:
     """Random updates: no state breaks what is said to be equal, and often enough something is."""
     seen: Counter[str] = Counter()
 
-    @quick(300)
+    @quick(100)
     @given(systems())
     def check(system: TransitionSystem) -> None:
         equal = EqualBits(system)
