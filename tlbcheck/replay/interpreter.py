@@ -511,7 +511,7 @@ class Run:
                 raise Faulted(clause.exception)
         vendors = {"common": {"intel", "amd"}, "intel": {"intel"}, "amd": {"amd"}}[self.model.profile]
         promised = [c for c in operation.drops if vendors <= c.vendors]
-        gone = self.tlb[cpu].intersection(e for c in promised for e in self._holding(c.parts, cpu, level, args)) if self.tlb[cpu] else set()
+        gone = {e for c in promised for e in self._holding(c.parts, cpu, level, args)} if self.tlb[cpu] or self.marks else set()  # marks go with what is not there, too (GHOST-2)
         result = None if operation.result is None else value_of(operation.result, here)
         new = {f"cpu{cpu}.{v.name}" if v.per_cpu else v.name: value_of(e, here) for v, e in operation.effects}
         for v, _ in operation.effects:
