@@ -176,7 +176,7 @@ class Search:
             try:
                 yield act(m), m
             except Blocked:
-                pass
+                self.errors |= m.errors  # ERR-2: what is not possible in the end undoes none
             except ChoiceNeeded as asked:
                 untried += [(*choices, value) for value in reversed(asked.domain)]
 
