@@ -10,6 +10,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tlbcheck.collecting import paused
@@ -26,6 +27,7 @@ from tlbcheck.lang.program import Procedure
 from tlbcheck.options import ENGINES, LITERAL, OPTIONAL, REFERENCE, Limits, known_depth, known_engines
 from tlbcheck.replay.check import ReplayError, Story, Told, Walk, replay
 from tlbcheck.result import EngineAnswer, Verdict
+from tlbcheck.system.hidden import written_twice
 from tlbcheck.system.lower import lower
 from tlbcheck.system.slicing import slice_system
 from tlbcheck.system.sufficiency import FULL, Sufficiency, as_they_are, represented, undecided, without_entries
@@ -154,9 +156,7 @@ def _walks(system: TransitionSystem, trace: Trace) -> tuple[tuple[Walk, ...], ..
         return ((False, True) if there else (True, False, True)) if choice == RETURNS and walked else ()
 
     befores = [trace.initial, *(s.after for s in trace.steps)]
-    return tuple(
-        tuple((cpu, entry, comes) for cpu in system.free_walks for comes in moves(cpu, before, s.choices[choice_name(cpu)])) for before, s in zip(befores, trace.steps, strict=False)
-    )
+    return tuple(tuple((cpu, entry, comes) for cpu in system.free_walks for comes in moves(cpu, before, s.choices[choice_name(cpu)])) for before, s in zip(befores, trace.steps, strict=False))
 
 
 def is_shared(name: str, system: TransitionSystem) -> bool:
@@ -606,7 +606,11 @@ def _notes(system: TransitionSystem, q: Property) -> list[str]:
     """What a proof of ``q`` may hide."""
     names = system.looked_at_by.get(q.name, ())
     at = f"cached entries are looked at in {_listed([repr(n) for n in names])} only, which the task does itself" if names else ""
-    return [f"{at}: what the processor looks up at any other moment is not judged"] if names else []
+    looks = [f"{at}: what the processor looks up at any other moment is not judged"] if names else []
+    twice = dict.fromkeys(
+        f"{name} is written more than once in the indivisible block at {Path(place.file).name}:{place.line}: what it holds in between is not judged" for name, place in written_twice(system.model, q)
+    )
+    return [*looks, *twice]
 
 
 def _answer(r: EngineResult, name: str) -> EngineAnswer:

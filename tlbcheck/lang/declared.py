@@ -18,7 +18,7 @@ from tlbcheck.lang.expr import Expr, evaluate, variables
 from tlbcheck.lang.guarded import names_are_known
 from tlbcheck.lang.model import EVENTS, PROFILES, VERDICTS, Amendment, Event, Ghost, Model, Property, Rule
 from tlbcheck.lang.spelling import hint, slipped
-from tlbcheck.lang.types import BOOL, Type
+from tlbcheck.lang.types import BOOL, IntType, Type, WordType
 from tlbcheck.lang.where import place_of
 
 _SAMPLE = 32
@@ -267,6 +267,10 @@ class Declared:
         self._alike("variables", self.variables)
         self._alike("flags", list(m.flags))
         self._alike("case variables", list(m.cases))
+        for c in (c for c in m.cases if isinstance(c, p.CaseVar)):
+            self._values(f"the case variable '{c.name}'", c.name, c.type, c.domain)
+        for name, type_, domain in m.cache.fields if m.cache is not None else ():
+            self._values(f"the field '{name}' of {m.cache.name if m.cache else ''}", name, type_, domain)
         self._expected(m.expected, "expected")
         for name, variant in m.variants.items():
             self.variant(name)
@@ -312,6 +316,16 @@ class Declared:
                     place=place_of(x.name, self.files) or self.model.place,
                     hint="rename one",
                 )
+
+    def _values(self, what: str, name: str, type_: Type, domain: Sequence[int]) -> None:
+        """Refuse a choice of nothing (RUN-1, CACHE-1), and values that are none of the type (NUM-4)."""
+        place = place_of(name, self.files) or self.model.place
+        if not domain:
+            raise InputError(f"{what} has no values", place=place, hint="give at least one")
+        low, high = (type_.low, type_.high) if isinstance(type_, IntType) else (0, type_.mask if isinstance(type_, WordType) else type_.values()[-1])
+        for x in domain:
+            if not low <= x <= high:
+                raise InputError(f"{what} has the value {x}, which is no {type_}", place=place, hint="widen the type, or leave it out")
 
     def variant(self, name: str) -> None:
         """Refuse a flag that a variant sets and nothing in it reads: the variant would be the model itself, under another name."""

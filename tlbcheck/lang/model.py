@@ -194,6 +194,8 @@ class Property:
 
     def ghost(self, name: str, type_: Any = bool, initial: int = 0, *, per_entry: bool = False, frame: bool = False, by_cpu: bool = False) -> Ghost:
         """Declare a ghost variable; its ``expr`` stands in rules."""
+        if any(g.name == f"ghost.{self.name}.{name}" for g in self.ghosts):
+            raise InputError(f"property {self.name} has two ghosts called '{name}'", place=here(), hint="rename one")
         made = Ghost(f"ghost.{self.name}.{name}", type_of(type_), initial, per_entry, frame, by_cpu)
         self.ghosts.append(made)
         return made

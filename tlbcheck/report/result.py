@@ -20,9 +20,9 @@ from tlbcheck.engines.trace import State, Trace, TraceStep, Violation
 from tlbcheck.engines.waiting import Wait, pending, waits
 from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.contract import Contract
-from tlbcheck.lang.expr import evaluate, show, variables
+from tlbcheck.lang.expr import FALSE, evaluate, show, variables
 from tlbcheck.lang.model import Model, Property
-from tlbcheck.lang.program import AtomicBlock, Statement, walk
+from tlbcheck.lang.program import AtomicBlock, Require, Statement, walk
 from tlbcheck.lang.types import BoolType, Type, WordType
 from tlbcheck.library import find_models
 from tlbcheck.reliance import reliances, settle
@@ -570,7 +570,16 @@ def unreached(evidence: ModelEvidence) -> list[str]:
     reached = {place(s) for s in lines if s.index in found.steps_fired}
     cache = evidence.system.cache
     empty = [f"a fill of the {cache.name}: nothing is ever cached"] if cache is not None and any(r.cached_entries == 0 for r in complete) else []
-    return [*sorted({place(s) for s in lines} - reached), *empty]
+    return [*sorted({place(s) for s in lines} - reached), *_ends(evidence), *empty]
+
+
+def _ends(evidence: ModelEvidence) -> list[str]:
+    """Where nothing goes on whatever happens, so that what follows is no step of any run: a wait for nothing, an operation that always faults."""
+    never = [(s.place, "require(): what it asks for is never so") for procedure in evidence.model.reachable() for s in walk(procedure.body) if isinstance(s, Require) and s.condition is FALSE]
+    faulting = {s.places[0]: s for s in evidence.system.steps if s.exception and s.places}
+    others = {s.places[0] for s in evidence.system.steps if not s.exception and s.places}
+    never += [(place, f"what follows {s.action}: it always raises {s.exception}") for place, s in faulting.items() if place not in others]
+    return [f"{at['file']}:{at['line']} {what}" for at, what in ((relative(place), what) for place, what in never)]
 
 
 def document(command: str, **more: Any) -> dict[str, Any]:
