@@ -190,3 +190,15 @@ def test_what_a_model_declares_is_judged_even_if_it_is_about_something_else(quie
     file.write_text(file.read_text().replace("task=task)", f"task=task, about=('no-fault',), expected={{'never-made': '{declared}', 'no-fault': 'proved'}})"))
     result = run("verify", "quiet", "--expect", "--engine", "explicit")
     assert result.exit_code == status, result.output
+
+
+@pytest.mark.parametrize("ending", ["smt2", "aag", "aig"])
+def test_an_export_says_where_a_proof_of_it_would_say_nothing(quiet: Path, ending: str) -> None:
+    """On the screen and in the file; of a property that is met, nothing is said."""
+    text = (quiet / "models" / "quiet.py").read_text()
+    (quiet / "models" / "loud.py").write_text(text.replace("if x.get():", "if not x.get():").replace('name="quiet"', 'name="loud"').replace("QUIET = Model", "LOUD = Model"))
+    written = run("export", "quiet", "-p", "never-made", "-o", f"x.{ending}")
+    assert written.exit_code == 0, written.output
+    for text in (written.stdout, Path(f"x.{ending}").read_bytes().decode("latin-1")):
+        assert "that it holds would say nothing: vacuous: what never-made speaks of never happens" in text
+    assert "nothing" not in run("export", "loud", "-p", "never-made", "-o", f"y.{ending}").stdout

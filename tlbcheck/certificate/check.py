@@ -10,18 +10,17 @@ from tlbcheck.certificate.file import KIND, LITERAL, TRACKED, head, without_an_e
 from tlbcheck.certificate.read import FUNCTIONS, Certificate, load, normal
 from tlbcheck.certificate.solvers import Answer, ask, installed
 from tlbcheck.engines.obligations import SystemText
-from tlbcheck.engines.run import PropertyEvidence, how_many_entries, judges_nothing, looked_at
+from tlbcheck.engines.run import how_many_entries
 from tlbcheck.engines.unrolled import unrolled
 from tlbcheck.errors import InputError, InternalError, Place
 from tlbcheck.lang.model import PROFILES, Model
 from tlbcheck.library import find_properties
 from tlbcheck.options import Limits
-from tlbcheck.reliance import reliances
 from tlbcheck.report.result import covered
-from tlbcheck.result import Standing, Verdict
 from tlbcheck.system.lower import lower
 from tlbcheck.system.sufficiency import FULL, as_they_are, represented
 from tlbcheck.system.transition_system import TransitionSystem
+from tlbcheck.worth import worthless
 
 _SAID = {"init": "initial states", "step": "transition relation", "bad-state": "property", "bad-step": "property"}
 _SANE = {
@@ -56,9 +55,9 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
     """
     limits = limits or Limits()
     found = load(path)
-    worthless = ""
+    why_worthless = ""
     if model is not None:
-        worthless = _said_of(compare(found, model, limits), found.about["tlbcheck-property"])
+        why_worthless = worthless(compare(found, model, limits), found.about["tlbcheck-property"])
     else:
         _sane(found, limits)
     answers = tuple(ask(s, found.head, list(found.obligations.values()), seconds=limits.seconds, memory=limits.memory) for s in solvers or installed())
@@ -70,24 +69,7 @@ def judge(path: Path, model: Model | None, *, solvers: Sequence[str] | None = No
             raise InternalError(f"{path}: obligation '{name}' holds by {accepting[0]} and does not by {refuting[0]}")
         if refuting:
             raise _refused(path, f"obligation '{name}' does not hold ({' and '.join(refuting)})")
-    return Judged(found, answers, model is not None, worthless)
-
-
-def _said_of(system: TransitionSystem, goal: str) -> str:
-    """Why a proof of ``goal`` says nothing; empty if what the property speaks of happens in the model, and what that relies on can be shown."""
-    if broken := [f"{r.procedure}() {r.standing}: {r.why}" for r in reliances(system.model) if r.standing is Standing.BROKEN]:
-        return f"it relies on {'; '.join(broken)}"
-    prop = next(p for p in system.properties if p.name == goal)
-    if judges_nothing(system, prop):
-        return f"vacuous: no clause of {goal} judges a step of {system.model.name}"
-    decided = how_many_entries(system, Limits())
-    if decided.entries == FULL:
-        return f"whether what {goal} speaks of ever happens is not known"
-    tracked = represented(system, decided)
-    (looked,), _ = looked_at(tracked, [PropertyEvidence(prop, Verdict.PROVED, (), {}, looked=False)])
-    if not looked.looked:
-        return f"whether what {goal} speaks of ever happens was not found out"
-    return f"vacuous: what {goal} speaks of never happens" if looked.vacuous else ""
+    return Judged(found, answers, model is not None, why_worthless)
 
 
 def _refused(path: Path, why: str) -> InputError:

@@ -20,8 +20,10 @@ def write(model: Model, prop: Property, path: Path) -> str:
     from tlbcheck.engines.run import how_many_entries
     from tlbcheck.export import aiger, chc
     from tlbcheck.options import Limits
+    from tlbcheck.reliance import rests_on
     from tlbcheck.system.lower import lower
     from tlbcheck.system.sufficiency import FULL, represented
+    from tlbcheck.worth import worthless
 
     system = lower(model, [prop])
     if prop.name in system.not_applicable:
@@ -31,12 +33,15 @@ def write(model: Model, prop: Property, path: Path) -> str:
     decided = how_many_entries(system, Limits())
     if decided.entries == FULL:
         raise InputError(f"no number of tracked entries is enough for {model.name}", hint="only models whose entries can be tracked are exported")
+    caveats = [f"that it holds would say nothing: {why}"] if (why := worthless(system, prop.name)) else []
+    caveats += [f"that it holds relies on: {relies}"] if (relies := rests_on(model)) and not why else []
     system = system_for(represented(system, decided), frozenset({prop.name}))
     if path.suffix == ".smt2":
-        content, said = chc.horn_clauses(system, prop.name).encode(), "Horn clauses: sat means that the property holds"
+        content = chc.horn_clauses(system, prop.name, caveats).encode()
+        said = "Horn clauses: sat means that the property holds"
     else:
         circuit, bad = aiger.exported(system, prop.name)
-        content = aiger.ascii_aiger(circuit, bad) if path.suffix == ".aag" else aiger.binary_aiger(circuit, bad)
+        content = aiger.ascii_aiger(circuit, bad, caveats) if path.suffix == ".aag" else aiger.binary_aiger(circuit, bad, caveats)
         said = f"{len(circuit.inputs)} inputs, {len(circuit.latches)} latches, {len(circuit.gates)} gates; a violation after d steps is seen in frame d + 1"
     write_bytes(path, content)
-    return f"{path}: {model.name}, {prop.name}; {said}"
+    return "; ".join([f"{path}: {model.name}, {prop.name}", said, *caveats])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tlbcheck.engines.circuit import RANGE, Circuit, SystemCircuit
 from tlbcheck.system.transition_system import TransitionSystem
 
@@ -17,22 +19,23 @@ def _head(kind: str, c: Circuit) -> str:
     return f"{kind} {c.first_gate - 1 + len(c.gates)} {len(c.inputs)} {len(c.latches)} 0 {len(c.gates)} 1\n"
 
 
-def _symbols(c: Circuit, bad: str = "violated") -> str:
-    lines = [f"i{i} {n}" for i, n in enumerate(c.inputs)] + [f"l{i} {n}" for i, n in enumerate(c.latches)] + [f"b0 {bad}"]
+def _symbols(c: Circuit, comments: Sequence[str]) -> str:
+    lines = [f"i{i} {n}" for i, n in enumerate(c.inputs)] + [f"l{i} {n}" for i, n in enumerate(c.latches)] + ["b0 violated"]
+    lines += ["c", *comments] if comments else []
     return "\n".join(lines) + "\n"
 
 
-def ascii_aiger(c: Circuit, bad: int) -> bytes:
-    """The format ``aag``."""
+def ascii_aiger(c: Circuit, bad: int, comments: Sequence[str] = ()) -> bytes:
+    """The format ``aag``, with ``comments`` at its end."""
     lines = [str(c.input(i)) for i in range(len(c.inputs))]
     lines += [f"{c.latch(i)} {after}" for i, after in enumerate(c.following)]
     lines.append(str(bad))
     lines += [f"{2 * (c.first_gate + i)} {max(g)} {min(g)}" for i, g in enumerate(c.gates)]
-    return (_head("aag", c) + "\n".join(lines) + "\n" + _symbols(c)).encode()
+    return (_head("aag", c) + "\n".join(lines) + "\n" + _symbols(c, comments)).encode()
 
 
-def binary_aiger(c: Circuit, bad: int) -> bytes:
-    """The format ``aig``: gates as differences of literals, seven bits to a byte."""
+def binary_aiger(c: Circuit, bad: int, comments: Sequence[str] = ()) -> bytes:
+    """The format ``aig``, the same: gates as differences of literals, seven bits to a byte."""
     made = bytearray((_head("aig", c) + "".join(f"{after}\n" for after in c.following) + f"{bad}\n").encode())
     for i, (a, b) in enumerate(c.gates):
         own, high, low = 2 * (c.first_gate + i), max(a, b), min(a, b)
@@ -41,4 +44,4 @@ def binary_aiger(c: Circuit, bad: int) -> bytes:
                 made.append(difference & 0x7F | 0x80)
                 difference >>= 7
             made.append(difference)
-    return bytes(made) + _symbols(c).encode()
+    return bytes(made) + _symbols(c, comments).encode()

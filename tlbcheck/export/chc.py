@@ -8,8 +8,8 @@ from tlbcheck.engines.obligations import SystemText, quoted
 from tlbcheck.system.transition_system import TransitionSystem
 
 
-def horn_clauses(system: TransitionSystem, property_name: str) -> str:
-    """``reached`` holds of every reachable state; no state of it is bad, nor a step from one."""
+def horn_clauses(system: TransitionSystem, property_name: str, caveats: Sequence[str] = ()) -> str:
+    """``reached`` holds of every reachable state; no state of it is bad, nor a step from one. ``caveats`` head the file."""
     text = SystemText(system, property_name)
     e = text.encoding
     fields = [e.fields[v.name] for v in text.fields]
@@ -27,6 +27,7 @@ def horn_clauses(system: TransitionSystem, property_name: str) -> str:
     formulas = text.formulas
     lines = [
         f"; {system.model.name}, {property_name}: sat means that the property holds",
+        *(f"; {x}" for x in caveats),
         "(set-logic HORN)",
         f"(declare-fun reached ({' '.join(x.sort().sexpr() for x in now)}) Bool)",
         clause([formulas["init"]], applied(now)),
