@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tlbcheck.errors import InputError, Place
+from tlbcheck.errors import InputError, Place, shown_file
 from tlbcheck.lang.declared import Declared
 from tlbcheck.lang.harness import Harness
 from tlbcheck.lang.model import Model, Property
@@ -227,6 +228,16 @@ def properties(broken: list[InputError] | None = None) -> dict[str, Property]:
     found = {name: q for path in _folders("properties") for name, q in properties_in(path, broken).items()}
     order = ["missing-flush", "stale-translation", "switch-lands", "pge-with-pcide", "no-fault"]
     return dict(sorted(found.items(), key=lambda x: (order.index(x[0]) if x[0] in order else len(order), x[0])))
+
+
+def in_place_of_the_library_s(declared: Model | Property) -> str:
+    """In words, that something of a user's own has the name of something of the library, which it so replaces; empty if not."""
+    kind, what = ("models", "model") if isinstance(declared, Model) else ("properties", "property")
+    file, name = declared.place.file if declared.place is not None else "", re.split("[@:]", declared.name)[0]
+    if not file or Path(file).is_relative_to(_home(kind)):
+        return ""
+    known: Mapping[str, Model | Property] = models_in(_home(kind)) if kind == "models" else properties_in(_home(kind))
+    return f"{name} is what {shown_file(file)} says, in the place of the library's {what} of that name" if name in known else ""
 
 
 def find_models(name: str, reading: Reading | None = None, broken: list[InputError] | None = None) -> list[Model]:

@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang import program as p
-from tlbcheck.lang.expr import Expr, evaluate, variables
+from tlbcheck.lang.expr import Expr, conditions, evaluate, show, variables
 from tlbcheck.lang.guarded import names_are_known
 from tlbcheck.lang.model import EVENTS, PROFILES, VERDICTS, Amendment, Event, Ghost, Model, Property, Rule
-from tlbcheck.lang.spelling import hint, slipped
+from tlbcheck.lang.spelling import hint
 from tlbcheck.lang.types import BOOL, IntType, Type, WordType
 from tlbcheck.lang.where import place_of
 
@@ -121,6 +121,13 @@ class Declared:
                 place=scope.place,
                 hint="compare it with something: eq(..., ...)",
             )
+        for part in conditions(e):
+            if part.type is not None and part.type != BOOL:
+                raise InputError(
+                    f"{show(part)} is a {part.type}, and no condition, in {scope.what}",
+                    place=next((at for n in variables(part) if (at := place_of(n, scope.files)) is not None), scope.place),
+                    hint="compare it with something: eq(..., ...)",
+                )
         for name, v in variables(e).items():
             declared = self.name(name, scope)
             if v.type is not None and declared is not None and v.type != declared:
@@ -264,7 +271,7 @@ class Declared:
         m = self.model
         if m.profile not in PROFILES:
             self.refuse(f"unknown processor '{m.profile}'", m.profile, PROFILES)
-        self._alike("variables", self.variables)
+        self._alike("variables", list(self._every_variable()))
         self._alike("flags", list(m.flags))
         self._alike("case variables", list(m.cases))
         for c in (c for c in m.cases if isinstance(c, p.CaseVar)):
@@ -305,6 +312,17 @@ class Declared:
                 self.refuse(
                     f"{r.operation.name} has no operand '{r.operand}'", r.operand, [n for n, _ in r.operation.operands]
                 )
+
+    def _every_variable(self) -> Iterator[p.StateVar]:
+        """The registers of the machines, then each variable wherever one is read or written: two may have one name."""
+        yield from p.REGISTERS.values()
+        for q in self.procedures:
+            for s in p.walk(q.body):
+                if isinstance(s, p.Read | p.Write):
+                    yield s.variable
+                elif isinstance(s, p.Do):
+                    yield from (v for v, _ in s.operation.effects)
+        yield from (i.flag for i in self.model.interrupts if i.flag is not None)
 
     def _alike(self, what: str, declared: Sequence[p.StateVar] | Sequence[p.Flag] | Sequence[p.CaseVar]) -> None:
         """Refuse two things of one name: rules and traces could not tell them apart."""
@@ -435,7 +453,7 @@ class Declared:
                 hint="say with on(..., bad=...), never() or eventually_not() what must not be",
             )
         for clause in q.clauses:
-            if clause not in judged and any(slipped(clause, name) for name in judged):
+            if clause not in judged:
                 self.refuse(
                     f"property {q.name} explains a clause '{clause}' that it never judges", clause, judged, scope
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import weakref
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from tlbcheck.lang.types import BOOL, U64, BoolType, EnumType, IntType, Type, WordType, enum_type, ordinal
@@ -423,6 +423,18 @@ def variables(a: Expr, found: dict[str, Expr] | None = None, seen: set[Expr] | N
                 found.setdefault(e.value, e)
             waiting += reversed(e.args)
     return found
+
+
+def conditions(a: Expr) -> Iterator[Expr]:
+    """What ``a`` asks whether it holds: the parts of ``and``, ``or`` and ``not``, and what choices go by."""
+    seen: set[Expr] = set()
+    waiting = [a]
+    while waiting:
+        e = waiting.pop()
+        if e not in seen:
+            seen.add(e)
+            yield from e.args[: 1 if e.op == "ite" else None] if e.op in ("and", "or", "not", "ite") else ()
+            waiting += reversed(e.args)
 
 
 def evaluate(a: Expr, values: Mapping[str, int]) -> int:

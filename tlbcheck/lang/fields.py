@@ -5,16 +5,20 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.where import here
 
+_TYPE = "type of the language"
+_TYPES = ("BoolType", "EnumType", "IntType", "WordType")
 _HINTS = {
+    _TYPE: "write BOOL, U64, enum_type(...) or IntType(low, high)",
     "Event": "write enter(role), leave(role), operation(name) or Event(kind, name)",
     "Flag": "give the Flag itself",
     "bool": "write True or False",
+    "tuple": "write (x,), with a comma",
 }
 
 
@@ -27,7 +31,9 @@ def check_fields(declared: Any, name: str, place: Place | None = None) -> None:
     for field in fields(declared):
         if (found := _misfit(getattr(declared, field.name), kinds[field.name])) is not None:
             value, kind = found
-            shown = next((n for a in ("__name__", "name") if isinstance(n := getattr(value, a, None), str)), repr(value))
+            kind = _TYPE if kind in _TYPES else kind
+            shown = next((n for a in ("__name__", "name") if isinstance(n := getattr(value, a, None), str)), "")
+            shown = shown or (f"one {type(value).__name__}" if is_dataclass(value) else repr(value))
             raise InputError(f"'{field.name}' of {name} holds {shown}, which is no {kind}", place=place or here(), hint=_HINTS.get(kind, ""))
 
 

@@ -197,6 +197,7 @@ class Property:
         if any(g.name == f"ghost.{self.name}.{name}" for g in self.ghosts):
             raise InputError(f"property {self.name} has two ghosts called '{name}'", place=here(), hint="rename one")
         made = Ghost(f"ghost.{self.name}.{name}", type_of(type_), initial, per_entry, frame, by_cpu)
+        check_fields(made, f"ghost {name}")
         self.ghosts.append(made)
         return made
 

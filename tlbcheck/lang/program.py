@@ -15,7 +15,9 @@ from typing import Any, NoReturn, cast
 
 from tlbcheck.errors import InputError, Place
 from tlbcheck.lang.expr import Expr, const, var
-from tlbcheck.lang.types import BOOL, CPU, Type, require_range, type_of
+from tlbcheck.lang.fields import check_fields
+from tlbcheck.lang.types import BOOL, CPU, Type, WordType, require_range, type_of
+from tlbcheck.lang.where import here
 
 
 def _not_run(what: str) -> NoReturn:
@@ -136,12 +138,22 @@ class Flag:
 
 @dataclass(eq=False)
 class Table:
-    """An attribute of an enum's members, given for every member: ``mode(context)``."""
+    """An attribute of an enum's members, given for every member: ``mode(context)``.
+
+    Raises ``InputError`` for one that gives another number of values than its index has, or other kinds of things.
+    """
 
     name: str
     index: Type
     values: tuple[int, ...]
     type: Type
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"table {self.name}")
+        if isinstance(self.index, WordType):
+            raise InputError(f"table {self.name} has one value for each {self.index}", place=here(), hint="give it an enum or a Range for an index")
+        if len(self.values) != len(self.index.values()):
+            raise InputError(f"table {self.name} has {len(self.values)} for the {len(self.index.values())} values of {self.index}", place=here(), hint="give one for each")
 
     def __call__(self, member: Any) -> Any:
         _not_run(f"{self.name}()")

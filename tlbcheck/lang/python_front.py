@@ -75,6 +75,9 @@ def _declare(function: Callable[..., Any], role: str, ensures: tuple[str, ...]) 
     here = place(node)
     if node.args.vararg or node.args.kwarg or node.args.kwonlyargs or node.args.defaults:
         raise InputError(f"{node.name} has parameters of an unsupported kind", place=here, hint="use plain positional parameters")
+    other = function.__globals__.get(function.__name__) if function.__qualname__ == function.__name__ else None
+    if isinstance(other, p.Procedure) and other.place.file == source_file:
+        raise InputError(f"{node.name}() is declared twice, first in line {other.place.line}", place=here, hint="rename one: who calls it would call the latter")
     parameters = tuple(p.Parameter(a.arg, _annotation(a.annotation, names, place(a), a.arg)) for a in node.args.args)
     result = None
     if node.returns is not None and not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
@@ -217,6 +220,8 @@ class _Reader:
                 pass
             case ast.Expr(value=ast.Call() as call):
                 self.call(call, wanted=False)
+                if self.only_value(call):
+                    raise self.refuse(call, f"nothing is done with the value of '{ast.unparse(call)}'", "give it a name, or write .at(index).set(value)")
             case ast.Assign(targets=[ast.Name(id=target)], value=value):
                 self.assign(node, target, self.value(value, self.locals.get(target)))
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
@@ -524,6 +529,11 @@ class _Reader:
         return var(name, type_)
 
     # -- calls
+
+    def only_value(self, node: ast.Call) -> bool:
+        """Whether a call does nothing but make a value: a read is a step all the same."""
+        target = self.reach(node.func)
+        return isinstance(target, p.Table) or target in (p.choose, p.this_cpu) or (isinstance(target, _Method) and target.name == "at")
 
     def call(self, node: ast.Call, *, wanted: bool) -> Any:
         target = self.reach(node.func)

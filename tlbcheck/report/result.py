@@ -24,7 +24,7 @@ from tlbcheck.lang.expr import FALSE, evaluate, show, variables
 from tlbcheck.lang.model import Model, Property
 from tlbcheck.lang.program import AtomicBlock, Require, Statement, walk
 from tlbcheck.lang.types import BoolType, Type, WordType
-from tlbcheck.library import find_models
+from tlbcheck.library import find_models, in_place_of_the_library_s
 from tlbcheck.reliance import reliances, settle
 from tlbcheck.replay.history import FILLED, Event, History
 from tlbcheck.replay.interpreter import Entry
@@ -466,7 +466,7 @@ def model_result(evidence: ModelEvidence, *, every_case: bool = False) -> ModelR
     ``every_case``: with each run that has a trace, instead of the shortest, and the shortest by a caller that exists.
     """
     teller, relies = Teller(evidence.system), reliances(evidence.model)
-    premises = (*evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system))
+    premises = (*replacing(evidence.model), *evidence.model.assumptions, *evidence.decided.assumptions, *assumed(evidence.model, evidence.system))
     shown = showing(evidence.model)
     common = _Common(digest(evidence.whole), tuple(unreached(evidence)), premises, relies, shown)
     results = [_property_result(evidence, p, teller, common, every_case=every_case) for p in evidence.results]
@@ -520,9 +520,15 @@ def _property_result(evidence: ModelEvidence, p: PropertyEvidence, teller: Telle
         origin=dict(model.origin),
         model_digest=common.model_digest,
         unreached=common.unreached,
-        premises=(*common.premises, *stood_for(model, common.shown, p.property)),
+        premises=(*replacing(p.property), *common.premises, *stood_for(model, common.shown, p.property)),
         relies=common.relies,
     )
+
+
+def replacing(declared: Model | Property) -> tuple[str, ...]:
+    """That it replaces something of the library, if it does."""
+    text = in_place_of_the_library_s(declared)
+    return (text,) if text else ()
 
 
 def sufficiency_of(decided: Sufficiency) -> dict[str, str]:
