@@ -314,8 +314,7 @@ class Declared:
                 )
 
     def _every_variable(self) -> Iterator[p.StateVar]:
-        """The registers of the machines, then each variable wherever one is read or written: two may have one name."""
-        yield from p.REGISTERS.values()
+        """Each variable wherever one is read or written: two may have one name."""
         for q in self.procedures:
             for s in p.walk(q.body):
                 if isinstance(s, p.Read | p.Write):

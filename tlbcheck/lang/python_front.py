@@ -220,8 +220,6 @@ class _Reader:
                 pass
             case ast.Expr(value=ast.Call() as call):
                 self.call(call, wanted=False)
-                if self.only_value(call):
-                    raise self.refuse(call, f"nothing is done with the value of '{ast.unparse(call)}'", "give it a name, or write .at(index).set(value)")
             case ast.Assign(targets=[ast.Name(id=target)], value=value):
                 self.assign(node, target, self.value(value, self.locals.get(target)))
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
@@ -530,17 +528,15 @@ class _Reader:
 
     # -- calls
 
-    def only_value(self, node: ast.Call) -> bool:
-        """Whether a call does nothing but make a value: a read is a step all the same."""
-        target = self.reach(node.func)
-        return isinstance(target, p.Table) or target in (p.choose, p.this_cpu) or (isinstance(target, _Method) and target.name == "at")
-
     def call(self, node: ast.Call, *, wanted: bool) -> Any:
         target = self.reach(node.func)
         if isinstance(target, Expr):
             raise self.refuse(node, f"call of '{ast.unparse(node.func)}', which is a value")
         if node.keywords and not isinstance(target, p.Operation | p.Procedure):
             raise self.refuse(node, "keyword arguments", "pass them by position")
+        only_a_value = isinstance(target, p.Table) or target in (p.choose, p.this_cpu) or (isinstance(target, _Method) and target.name == "at")
+        if only_a_value and not wanted:  # a read is a step all the same
+            raise self.refuse(node, f"nothing is done with the value of '{ast.unparse(node)}'", "give it a name, or write .at(index).set(value)")
         match target:
             case p.Operation():
                 return self.operation(node, target, wanted)
