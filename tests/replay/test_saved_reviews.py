@@ -9,57 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from test_review import NAME, QUICKLY, RIGHT, run
 from test_saved_results import edited, leaves
 
-from tlbcheck.cli import cli
 from tlbcheck.errors import InputError, Place
 from tlbcheck.report.rereview import again, hold_review
 
 Json = dict[str, Any]
 
 
-def run(*words: str) -> Result:
-    return CliRunner().invoke(cli, list(words))
-
-
-SWITCH = """\
-#include <asm/flushtlb.h>
-
-void switch_cr3_cr4(unsigned long cr3, unsigned long cr4)
-{
-    unsigned long flags, now;
-
-    local_irq_save(flags);
-    pre_flush();
-
-    now = read_cr4();
-    if ( now & X86_CR4_PGE )
-    {
-        now = cr4 & ~X86_CR4_PGE;
-        write_cr4(now);
-    }
-
-    write_cr3(cr3);
-    if ( now != cr4 )
-        write_cr4(cr4);
-
-    local_irq_restore(flags);
-}
-
-void other(void)
-{
-}
-"""
-NAME = "xen/arch/x86/flushtlb.c"
-
-
 def saved(folder: Path, old: str, new: str) -> Json:
     """A review of a mail that puts ``new`` in the place of ``old`` in the switch; the mail stays in ``folder``."""
-    before, after = (text.splitlines(keepends=True) for text in (SWITCH, SWITCH.replace(old, new)))
+    before, after = (text.splitlines(keepends=True) for text in (RIGHT, RIGHT.replace(old, new)))
     mail = folder / "patch.eml"
     mail.write_text("From: Ann Author <ann@example.org>\nSubject: [PATCH] tidy\n\n---\n" + "".join(difflib.unified_diff(before, after, f"a/{NAME}", f"b/{NAME}", n=40)))
-    result = run("review", str(mail), "--engine", "explicit", "--json")
+    result = run("review", str(mail), *QUICKLY, "--json")
     assert result.exit_code in (0, 1), result.output
     document: Json = json.loads(result.stdout)
     return document
