@@ -127,7 +127,8 @@ def in_c(name: str, text: str) -> Model:
     unit = read_unit(source_of(text, "switch.c"), profile)
     [function] = [f for f in unit.functions if f.startswith(("switch", "write"))]
     (model,) = find_models(name)
-    return replace(model, procedures={**model.procedures, callers.switch_cr3_cr4: unit.procedure(function, "switch")})
+    # The variants repair lines of the Python that the C takes the place of.
+    return replace(model, procedures={**model.procedures, callers.switch_cr3_cr4: unit.procedure(function, "switch")}, variants={})
 
 
 @cache
