@@ -40,3 +40,34 @@ def test_a_procedure_that_is_no_python_function_is_refused_by_name() -> None:
     read_from_c = Procedure("write_cr3", (), remap.place, list)
     with pytest.raises(InputError, match=r"write_cr3\(\) is no Python function"):
         Function(read_from_c)
+
+
+WAITS_FOR_CHANCE = """\
+from tlbcheck import Model, choose, marker, procedure
+
+mark = marker("mark", "marks")
+
+
+@procedure
+def start() -> None:
+    pass
+
+
+@procedure
+def task() -> None:
+    mark()
+    while True:
+        left = choose(bool)
+
+
+model = Model(name="m", title="m", init=start, task=task)
+"""
+
+
+@pytest.mark.parametrize("engine", ["explicit", "reference"])
+def test_a_loop_that_only_chooses_is_refused_at_once(tmp_path: Path, engine: str) -> None:
+    """Not after every sequence of choices has been tried."""
+    file = tmp_path / "m.py"
+    file.write_text(WAITS_FOR_CHANCE)
+    answer = CliRunner().invoke(cli, ["verify", str(file), "-p", "no-fault", "--engine", engine])
+    assert answer.exit_code == 2 and "m.py:14:5: a loop without a step" in answer.stderr, answer.output

@@ -260,6 +260,10 @@ class Machine:
         self.choices: Sequence[int] = ()
         self.chosen = 0
 
+    def value(self) -> tuple[object, ...]:
+        """What it holds now, but for what is under way."""
+        return (tuple(self.memory.items()), tuple(self.ghosts.items()), tuple(map(frozenset, self.caches)))
+
     def choose(self, domain: Sequence[int]) -> int:
         if self.chosen == len(self.choices):
             raise ChoiceNeeded(domain)

@@ -29,7 +29,7 @@ _COMPARED: Mapping[type[ast.cmpop], Callable[[int, int], bool]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
 }  # fmt: skip
 _LOCAL_LIMIT = 20_000
-"""Statements in one step after which a loop is taken for one without a step."""
+"""Statements in one step after which a loop is taken for one without a step; one that comes back to where it was is one at once."""
 
 
 class _Waits(Exception):
@@ -144,6 +144,7 @@ class Activation:
 
     def go(self) -> bool:
         """Go on to where the next step begins; False if the activation has ended."""
+        rounds: set[tuple[Any, ...]] = set()
         for _ in range(_LOCAL_LIMIT):
             if not self.frames:
                 return False
@@ -152,6 +153,11 @@ class Activation:
                 self.finish(None)
                 continue
             item, rest = frame.todo
+            if isinstance(item, ast.While):
+                before = (self.performed, waiting(self.frames), self.machine.value())
+                if before in rounds:
+                    break
+                rounds.add(before)
             self.position = 0
             try:
                 self.execute(frame, item, rest)
