@@ -44,6 +44,10 @@ KEEPS = Property("own-requires", "callers keep to what is required", source="thi
 KEEPS.on(Event("requires"), bad={"call": TRUE})
 
 
+DONE = Property("own-done", "it is held at the return", source="this test", trigger=leave("does"), clauses={"not": "it is not"})
+DONE.on(leave("does"), bad={"not": not_(held.expr)})
+
+
 @procedure
 def start() -> None:
     for cpu in cpus():
@@ -294,6 +298,21 @@ def idles() -> None:
         works()
 
 
+# -- a return without what was to be done
+
+
+@procedure(role="does")
+def forgets_it() -> None:
+    works()
+
+
+@procedure
+def does_not() -> None:
+    while True:
+        forgets_it()
+        held.set(False)
+
+
 NMI = Interrupt(nmi, None, level="nmi")
 IPI = Interrupt(flush_ipi, x86.IF, when=asked.expr)
 FAMILIES = {
@@ -376,6 +395,12 @@ def test_what_goes_wrong_at_the_start_names_the_line() -> None:
     ((broken,), (decided,)) = told["What broke it"], told["What decided"]
     assert broken.startswith("start_without() calls put(), which requires held.get() (tests/test_blame_families.py:")
     assert decided == "held = no (from the start on)"
+
+
+def test_what_nothing_ever_made_so_is_not_put_down_to_the_last_step_alone() -> None:
+    told = story(does_not, DONE)
+    assert told["What broke it"] == ["does returns, and nothing before makes it so: works"]
+    assert told["What decided"] == ["held = no (from the start on)"]
 
 
 def test_what_a_step_changed_before_it_was_judged_is_not_from_the_start_on() -> None:

@@ -168,6 +168,8 @@ def _rule(v: Mapping[str, Any]) -> Iterator[Answer]:
     step = account["step"]
     said = v["assertion"] or v["call"]
     broken = f"{said['text']} ({said['file']}:{said['line']})" if said else doing(v, step) if step else "the start"
+    if account["judged"]["kind"] == "leave" and v.get("since") == 0 and step:
+        broken = f"{account['judged']['name']} returns, and nothing before makes it so: {broken}"
     yield Answer("The fault" if faults else "What broke it", broken, step)
     for x in account.get("went_by", ()):
         since = next((c.stale_since for c in points(v["caches"], v["depth"])[x["step"] - 1] if (c.cpu, c.entry) == (x["cpu"], x["entry"])), None)
