@@ -249,6 +249,35 @@ def keeps_b() -> None:
 
 
 @procedure
+def one_answers_no_more() -> None:
+    if this_cpu() == 1:
+        x86.CLI()
+        while True:
+            works()
+    wants.set(True)
+    with atomic("asks the others"):
+        for cpu in cpus():
+            if cpu != this_cpu():
+                asked.at(cpu).set(True)
+    waits_for_answers()
+    wants.set(False)
+    while True:
+        works()
+
+
+@procedure
+def waits_for_answers() -> None:
+    while True:
+        with atomic("looks whether all have answered"):
+            left: bool = False
+            for cpu in cpus():
+                if asked.at(cpu).get():
+                    left = True
+        if not left:
+            return
+
+
+@procedure
 def takes_a_again_and_again() -> None:
     while True:
         wants.set(True)
@@ -334,6 +363,12 @@ FAMILIES = {
     ),
     "locks in both orders": (Model(name="own/orders", title="locks", init=start, task=takes_in_both_orders, cpus=2), ENDS, "misplaced: line {} of takes_in_both_orders ({}) comes too early", "take_"),
     "a lock that is kept": (Model(name="own/kept", title="locks", init=start, task=keeps_b, cpus=2), ENDS, "missing: line {} of keeps_b ({}) needs lock_b.set(False) after it", "lock_a.set(False)"),
+    "interrupts that stay off": (
+        Model(name="own/masked", title="asks", init=start, task=one_answers_no_more, cpus=2, interrupts=(IPI,)),
+        ENDS,
+        "needless: line {} of one_answers_no_more ({}) should not be done there",
+        "x86.CLI()",
+    ),
     "inside one step": (Model(name="own/atomic", title="puts", init=start, task=lets_go_too_early), KEEPS, "misplaced: line {} of lets_go_too_early ({}) comes too early", "held.set(False)"),
 }
 

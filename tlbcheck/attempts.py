@@ -9,6 +9,7 @@ the changed model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -31,13 +32,15 @@ class About:
 
     From step ``change`` on an entry has to go (None: it is about no entry); if it is ``kept``, it changes page tables, and is not
     up for a change itself. ``decided`` are the steps which the outcome comes down to. Of a run that never ends, ``held`` gives the
-    variables (with the steps that gave them their values) that somebody waits for another value of, and ``pending`` the names of those that the property itself asks about.
+    variables (with the steps that gave them their values) that somebody waits for another value of, ``masked`` the steps since which
+    interrupts are off on CPUs that are waited for, and ``pending`` the names of the variables that the property itself asks about.
     """
 
     change: int | None = None
     kept: bool = False
     decided: Set[int] = frozenset()
     held: tuple[tuple[str, int], ...] = ()
+    masked: Set[int] = frozenset()
     pending: Set[str] = frozenset()
 
 
@@ -64,6 +67,7 @@ def attempts(model: Model, trace: Trace, about: About) -> Iterator[Proposal]:
     kinds = [run.unguarded(), run.inserted(), run.asked_for(), run.by_the_processor(decisive), run.decided(), run.moved(), run.left_out()]
     if about.change is None:
         kinds = [run.decided(), run.unguarded(), run.moved(), run.left_out(), run.inserted()]
+    yield from run.masking()
     yield from run.given_back()
     yield from sorted((proposal for kind in kinds for proposal in kind), key=rank)
     yield from run.moved(past_its_own=True)
@@ -150,6 +154,12 @@ class _Executed:
                     if isinstance(repair, Repair) and isinstance(repair.what, p.Operation):
                         yield q, self._insert(q, s, where, p.Do(place=s.place, operation=repair.what, args=repair.args), repair.text)
 
+    def masking(self) -> Iterator[Proposal]:
+        """What turns interrupts off for ever on a CPU that others wait for, left out."""
+        for i, q, s in self.latest:
+            if i in self.about.masked and isinstance(s, p.Do) and s.target is None:
+                yield q, Change("needless", _name(s), s.place, q.name, "should not be done there", "leave it out", (Edit(s, "replace", ()),))
+
     def given_back(self) -> Iterator[Proposal]:
         """What a CPU took and keeps, while another waits for it, given back: first where it gives back something else."""
         for name, taken in self.about.held:
@@ -175,7 +185,7 @@ class _Executed:
                             place = skipped[0].place
                             if _part_of_a_line(s):
                                 held = "held" if skipped is s.then else "did not hold"
-                                yield q, Change("decided", _name(s), s.place, q.name, _WRONGLY, f"go on as if {_words(s.condition)} {held}", (Edit(s, "replace", tuple(skipped)),))
+                                yield q, Change("decided", _name(s), s.place, q.name, _WRONGLY, f"go on as if {_condition(s)} {held}", (Edit(s, "replace", tuple(skipped)),))
                                 continue
                             yield q, Change("skipped", _name(skipped[0]), place, q.name, "is skipped on some paths that need it", "do it whatever the condition", (Edit(s, "replace", tuple(skipped)),))
 
@@ -205,7 +215,7 @@ class _Executed:
             for s in _own(q):
                 if isinstance(s, p.If) and s.then and not _part_of_a_line(s) and not self._stays(s.then) and (self._may_run(s.then) or not self.model.acts(s.then)):
                     place = s.then[0].place
-                    yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {_words(s.condition)}", (Edit(s, "replace", tuple(s.orelse)),))
+                    yield q, Change("needless", _name(s.then[0]), place, q.name, "should not be done there", f"leave out what is done if {_condition(s)}", (Edit(s, "replace", tuple(s.orelse)),))
 
     def decided(self) -> Iterator[Proposal]:
         """A statement that says something else under some condition: the other thing always, or a condition with one part less."""
@@ -379,7 +389,14 @@ def _otherwise(e: Expr) -> Iterator[tuple[Expr, str]]:
 
 
 def _words(e: Expr) -> str:
-    return show(e).replace("flag.", "")
+    """An expression as people write it; a value that was read just for it has no name of its own."""
+    return re.sub(r"%\w+", "what was read", show(e).replace("flag.", ""))
+
+
+def _condition(s: p.If) -> str:
+    """The condition of a branch, as its line has it where it reads something."""
+    line = re.fullmatch(r"(?:el)?if (.*):", source(s.place))
+    return line[1] if line and "%" in show(s.condition) else _words(s.condition)
 
 
 def _closed(e: Expr) -> bool:

@@ -204,7 +204,7 @@ def _along(system: TransitionSystem, violation: Violation) -> Iterator[tuple[p.P
             # Whoever waits for others himself does not keep what he still needs.
             waiting = {w["cpu"] for w in account["waits"] if w["awaited"] != w["cpu"]}
             held = tuple((w["variable"], w["since"]) for w in account["waits"] if w["masked"] is None and w["taken"] is None and w["awaited"] not in waiting)
-            yield from attempts(model, trace, About(decided=decided, held=held, pending={x["name"].rpartition(".")[2] for x in account["stays"]}))
+            yield from attempts(model, trace, About(decided=decided, held=held, masked={w["masked"] or 0 for w in account["waits"]}, pending={x["name"].rpartition(".")[2] for x in account["stays"]}))
         case _:
             yield from attempts(model, trace, About(decided={account["step"], *(x["since"] or 0 for x in account["values"])}))
 
