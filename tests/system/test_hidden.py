@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tlbcheck import CACHED, CacheKind, InputError, Model, Operation, Property, PropertyResult, Range, atomic, case_variable, choose, marker, procedure, require, shared, verify
+from tlbcheck import CACHED, CacheKind, InputError, Model, Operation, Property, PropertyResult, Range, atomic, case_variable, choose, marker, operation, procedure, require, shared, verify
 from tlbcheck.lang.expr import FALSE, TRUE, and_
 from tlbcheck.lang.program import Clause
 from tlbcheck.lang.types import BOOL, IntType
 
 X, Y = shared("X", bool), shared("Y", bool)
-use = marker("use", "uses")
+use, mark = marker("use", "uses"), marker("mark", "marks")
 CRASH = Operation("CRASH", faults=(Clause("always", (), exception="#GP"),))
 
 
@@ -93,6 +93,22 @@ def test_where_nothing_goes_on_whatever_happens_is_said() -> None:
     """What stands there is no step of the system, and so was in no list of steps that never happen."""
     assert [line.partition(" ")[2] for line in proved(waits_for_nothing, cpus=2).unreached] == ["require(): what it asks for is never so"]
     assert [line.partition(" ")[2] for line in proved(crashes).unreached] == ["what follows CRASH: it always raises #GP"]
+
+
+def test_a_clause_that_waits_for_a_ghost_which_nothing_changes_judges_nothing() -> None:
+    """EVENT-7: no step marks, so that what is bad of what was marked is bad of nothing; a mark that resets is as good as none."""
+    for change in (operation("mark"), None):
+        q = Property("marked", "", "this test", clauses={"bad": ""})
+        marked = q.ghost("marked")
+        if change is not None:
+            q.on(change, {marked: TRUE})
+        q.on(operation("use"), {marked: and_(marked.expr, X.expr)})
+        q.never("bad", and_(marked.expr, X.expr))
+        found = proved(uses, q)
+        assert found.vacuous
+        assert found.reason.startswith("no step of one/hidden performs ")
+    q.on(operation("use"), {marked: TRUE})
+    assert not proved(uses, q).vacuous
 
 
 LOOK = CacheKind("TLB", (("page", IntType(0, 1), ()),), TRUE, TRUE, FALSE, lambda entry: "the entry")

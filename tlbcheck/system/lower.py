@@ -7,7 +7,7 @@ touches locals costs nothing and cannot be interrupted by anything that it could
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tlbcheck.errors import InputError, Place
@@ -358,6 +358,23 @@ class _Lowering(Execution):
                     events.setdefault(clause, []).append(str(r.event))
         return {clause: " or ".join(dict.fromkeys(does)) for clause, does in events.items()}
 
+    def unchanged(self, q: Property, bads: Sequence[Bad], updates: Mapping[str, Collection[Expr]]) -> dict[str, str]:
+        """The clauses of ``q`` that wait for ghosts which keep their initial values, each with what no step does to change them."""
+        named = {n: g for g in q.ghosts for cpu in range(self.model.cpus) for n in self.ghost_names(g, cpu)}
+        kept = {n: const(g.initial, g.type) for n, g in named.items()}
+        before = -1
+        while kept and before != len(kept):
+            before = len(kept)
+            kept = {n: e for n, e in kept.items() if all(_is_same(substitute(new, kept), e) for new in updates.get(n, ()))}
+        found = {}
+        for clause in dict.fromkeys(b.clause for b in bads if b.property == q.name) if kept else ():
+            whens = [b.when for b in bads if (b.property, b.clause) == (q.name, clause)]
+            asked = {named[n].name for when in whens for n in variables(when) if n in kept}
+            if asked and all(substitute(when, kept) is FALSE for when in whens):
+                events = [str(r.event) for r in q.rules if any(g.name in asked for g, _ in r.updates)]
+                found[clause] = " or ".join(dict.fromkeys(events or [f"sets {n.removeprefix('ghost.')}" for n in sorted(asked)]))
+        return found
+
     def looked_at_by(self, q: Property) -> tuple[str, ...]:
         """The operations in which ``q`` looks at cached entries, if these are the task's own steps and nothing else does."""
         if any(self.looks(e) for _, e in q.invariants):
@@ -450,6 +467,12 @@ class _Lowering(Execution):
                 assert type_ is not None, name
                 control.append(Variable(name, type_, self.initials.get(name, type_.nearest_to_zero if isinstance(type_, IntType) else 0)))
         _check_entry_independence(steps, fills, {v.name for v in entry_variables})
+        bads = [*(b for s in (*steps, *initial) for b in s.bads), *invariants, *liveness]
+        updates: dict[str, dict[Expr, None]] = {}
+        for changes in (*(c for s in (*steps, *initial) for c in (s.updates, s.entry_updates)), *(f.updates for f in fills), entry_marked):
+            for n, e in changes.items():
+                updates.setdefault(n, {})[e] = None
+        unjudged = {q.name: self.unjudged(q) | self.unchanged(q, bads, updates) for q in judged}
         return TransitionSystem(
             model=model,
             properties=self.properties,
@@ -470,10 +493,14 @@ class _Lowering(Execution):
             cached={c: self.cached_name(c) for c in range(model.cpus)} if cache else {},
             meanings={n: self.resolve(e, 0, "task") for n, e in model.meanings.items()} if cache else {},
             opened=dict(self.opened),
-            unjudged={q.name: unjudged for q in self.properties if q.name not in not_applicable and (unjudged := self.unjudged(q))},
+            unjudged={name: clauses for name, clauses in unjudged.items() if clauses},
             looked_at_by={q.name: by for q in self.properties if q.name not in not_applicable and (by := self.looked_at_by(q))},
             meeting=any(s.used for s in steps) or any(of_entry(n, 2) for n in reads),
         )
+
+
+def _is_same(e: Expr, constant: Expr) -> bool:
+    return e.op == "const" and e.value == constant.value
 
 
 def is_idle(run: Path) -> bool:
