@@ -7,6 +7,7 @@ top of those that come before it in its series; and each file of it that defines
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,6 +230,10 @@ class _Series:
             return False
 
 
+Anew = Callable[[str, str], frozenset[str]]
+"""``_anew`` of one patch, by file and function."""
+
+
 def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Review]:
     """A review of every file of the patch that defines the function, before it or after it.
 
@@ -242,13 +247,18 @@ def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Revi
     usual = harness.files[0]
     if not any(usual in s for s in sides.values()) and (there := after.read(usual)) is not None:
         sides["before"][usual] = sides["after"][usual] = there
+
+    @functools.cache
+    def anew(source: str, function: str) -> frozenset[str]:
+        return _anew(put, source, function, harness, reading)
+
     old_units, old_unread = _units(sides["before"], harness, reading)
     units, unread = _units(sides["after"], harness, reading)
     made = []
     for old_name, name in _pairs(old_units, units, old_names):
         if name not in units and name in unread:
             raise _with_misfit(unread[name], put)
-        made.append(_paired(old_units.get(old_name), units.get(name), one, put, file, harness, reading))
+        made.append(_paired(old_units.get(old_name), units.get(name), one, put, file, harness, reading, anew))
         if old_name in old_unread:
             made[-1].unseen.append(_not_told(old_unread[old_name], file))
     made = _of_the_best_rank(made, roles_functions(harness, reading))
@@ -259,7 +269,7 @@ def _reviews(one: Sent, code: _Series, file: str, reading: Reading) -> list[Revi
             raise p.error
     for r in made:
         try:
-            _fit(r, before, put, after, harness, reading, code.tree)
+            _fit(r, before, after, harness, reading, code.tree, anew)
         except InputError as error:
             raise _with_misfit(_with_tree(error, units.get(r.source), r.after.function, code.tree), put) from None
         r.unseen[:0] = [Unseen(m.text, m.place) for m in put.remarks]
@@ -275,6 +285,8 @@ def _units(sources: Mapping[str, Source], harness: Harness, reading: Reading) ->
     """The files that define the function, and why others cannot be taken apart."""
     made, unread = {}, {}
     for name, source in sources.items():
+        if not _may_define(source, roles_functions(harness, reading)):
+            continue
         try:
             unit = unit_of(source, harness, reading)
         except InputError as error:
@@ -285,6 +297,14 @@ def _units(sources: Mapping[str, Source], harness: Harness, reading: Reading) ->
         elif unit.damage is not None and any(word in line.text for line in source.lines for word in roles_functions(harness, reading)):
             unread[name] = unit.damage
     return made, unread
+
+
+def _may_define(source: Source, functions: Sequence[str]) -> bool:
+    """Whether a file can define one of some functions: a name that it does not have has to be pasted together. Of hunks nobody knows."""
+    if source.gaps:
+        return True
+    text = source.text.replace("\\\n", "")
+    return "##" in text or any(name in text for name in functions)
 
 
 def _pairs(before: Mapping[str, CUnit], after: Mapping[str, CUnit], old_names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -301,7 +321,7 @@ def _pairs(before: Mapping[str, CUnit], after: Mapping[str, CUnit], old_names: M
         yield from ((name, name) for name in gone)
 
 
-def _paired(before: CUnit | None, after: CUnit | None, one: Sent, put: Put, file: str, harness: Harness, reading: Reading) -> Review:
+def _paired(before: CUnit | None, after: CUnit | None, one: Sent, put: Put, file: str, harness: Harness, reading: Reading, anew: Anew) -> Review:
     """Raises ``InputError`` if the sides' functions are two, not one under a new name."""
     sides = []
     for unit, seen in ((before, put.before), (after, put.after)):
@@ -316,7 +336,7 @@ def _paired(before: CUnit | None, after: CUnit | None, one: Sent, put: Put, file
         )
     made = Review(one, file, sides[0], sides[1], [])
     if before is not None and after is not None and names[0] == names[1]:
-        made.unchanged, made.untouched = _unchanged(before, after, names[0], _anew(put, after.source.name, names[0], harness, reading))
+        made.unchanged, made.untouched = _unchanged(before, after, names[0], anew(after.source.name, names[0]))
     return made
 
 
@@ -352,10 +372,10 @@ def _of_the_best_rank(reviews: Sequence[Review], names: Sequence[str]) -> list[R
     return [r for r in reviews if rank(r) == best or not r.untouched]
 
 
-def _fit(r: Review, before: CodeBase, put: Put, after: CodeBase, harness: Harness, reading: Reading, tree: Tree | None) -> None:
+def _fit(r: Review, before: CodeBase, after: CodeBase, harness: Harness, reading: Reading, tree: Tree | None, anew: Anew) -> None:
     """The models of both sides."""
     # What the code base knew before, it knows afterwards, even where the patch takes all mention of it away.
-    anew = _anew(put, r.source, r.after.function or r.before.function, harness, reading)
+    changed = anew(r.source, r.after.function or r.before.function)
     known = facts_of(r.before.source, _evidence(before, r.before.seen, harness), reading)
     origin = {
         "kind": "review",
@@ -377,7 +397,7 @@ def _fit(r: Review, before: CodeBase, put: Put, after: CodeBase, harness: Harnes
                 facts=facts,
                 origin={**origin, "side": name},
                 around=Around(base, side.source.name, str(tree.path)) if tree else None,
-                elsewhere=Elsewhere([*usual_headers(base, harness), *(s for s in side.seen if s.name.endswith(".h"))], anew),
+                elsewhere=Elsewhere([*usual_headers(base, harness), *(s for s in side.seen if s.name.endswith(".h"))], changed),
             )
 
     fitted(r.after, "after", after, known)

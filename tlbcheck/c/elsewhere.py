@@ -62,7 +62,8 @@ def defined_anew(before: Mapping[str, Source], after: Mapping[str, Source], prof
 
     Of functions only what is compiled with ``defines`` counts, if that can be told.
     """
-    old, new = _definitions(before, profile, defines), _definitions(after, profile, defines)
+    same = {name for name in before.keys() & after.keys() if before[name].text == after[name].text}
+    old, new = (_definitions({n: s for n, s in side.items() if n not in same}, profile, defines) for side in (before, after))
     return frozenset(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
