@@ -64,8 +64,8 @@ tiny = Model(
     expected={"paired": "proved", "no-fault": "proved"},
 )
 
-paired = Property("paired", "left and right agree", "here", needs=("pair",), trigger=leave("pair"), clauses={"differ": "they differ", "other": "never said"})
-paired.on(leave("pair"), bad={"differ": not_(eq(left.expr, right.expr))})
+paired = Property("paired", "left and right agree", "here", needs=("pair",), trigger=leave("pair"), clauses={"differ": "they differ", "other": "right alone is set"})
+paired.on(leave("pair"), bad={"differ": not_(eq(left.expr, right.expr)), "other": and_(not_(left.expr), right.expr)})
 anywhere = Property("anywhere", "the same, where it may be vacuous", "here", trigger=leave("pair"), clauses={"differ": "they differ"})
 anywhere.on(leave("pair"), bad={"differ": not_(eq(left.expr, right.expr))})
 '''

@@ -144,14 +144,17 @@ def _facts(harness: Harness, source: Source | None, evidence: Sequence[Source], 
     unknown = [n for n in reading.facts if n not in {f.name for f in harness.facts}]
     if unknown:
         raise InputError(f"the environment has no fact '{unknown[0]}'", hint=f"it has: {', '.join(f.name for f in harness.facts)}")
-    own = _names([source] if source is not None else [])
-    words = own | _names(evidence)
+    wanted = frozenset[str]().union(*(f.identifiers | f.own for f in harness.facts))
+    own = _named([source] if source is not None else [], wanted)
+    words = own | _named(evidence, wanted)
     defined = _defines(harness, reading)
     return frozenset(f.name for f in harness.facts if reading.facts.get(f.name, f.define in defined or bool(words & f.identifiers or own & f.own)))
 
 
-def _names(sources: Sequence[Source]) -> set[str]:
-    return {t.text for s in sources for line in tokens_of(Text(s)) for t in line if t.kind == "name"}
+def _named(sources: Sequence[Source], names: frozenset[str]) -> frozenset[str]:
+    """Which of ``names`` occur in code. Only files that hold one of them at all are taken apart."""
+    there = [s for s in sources if any(n in s.text.replace("\\\n", "") for n in names)]
+    return names & {t.text for s in there for line in tokens_of(Text(s)) for t in line if t.kind == "name"}
 
 
 def fit_file(path: Path, reading: Reading) -> Model:

@@ -284,8 +284,9 @@ def _file_of(patch: Patch, place: Place) -> str:
 def _units(sources: Mapping[str, Source], harness: Harness, reading: Reading) -> tuple[dict[str, CUnit], dict[str, InputError]]:
     """The files that define the function, and why others cannot be taken apart."""
     made, unread = {}, {}
+    functions = roles_functions(harness, reading)
     for name, source in sources.items():
-        if not _may_define(source, roles_functions(harness, reading)):
+        if not _may_define(source, functions):
             continue
         try:
             unit = unit_of(source, harness, reading)
@@ -294,7 +295,7 @@ def _units(sources: Mapping[str, Source], harness: Harness, reading: Reading) ->
             continue
         if function_in(unit, harness, reading) is not None:
             made[name] = unit
-        elif unit.damage is not None and any(word in line.text for line in source.lines for word in roles_functions(harness, reading)):
+        elif unit.damage is not None and any(word in line.text for line in source.lines for word in functions):
             unread[name] = unit.damage
     return made, unread
 

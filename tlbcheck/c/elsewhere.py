@@ -13,6 +13,7 @@ from tlbcheck.c.preprocess import Preprocessor
 from tlbcheck.c.profile import Profile
 from tlbcheck.c.syntax import Segment, segments
 from tlbcheck.c.text import Text, Token, tokens_of
+from tlbcheck.c.touched import touched
 from tlbcheck.errors import InputError
 from tlbcheck.lang.source import Source
 
@@ -62,8 +63,10 @@ def defined_anew(before: Mapping[str, Source], after: Mapping[str, Source], prof
 
     Of functions only what is compiled with ``defines`` counts, if that can be told.
     """
-    same = {name for name in before.keys() & after.keys() if before[name].text == after[name].text}
-    old, new = (_definitions({n: s for n, s in side.items() if n not in same}, profile, defines) for side in (before, after))
+    both = {name: touched(before[name], after[name]) for name in before.keys() & after.keys() if before[name].text != after[name].text}
+    alone = before.keys() ^ after.keys()
+    sides = [{n: s for n, s in side.items() if n in alone} | {n: pair[i] for n, pair in both.items()} for i, side in enumerate((before, after))]
+    old, new = (_definitions(side, profile, defines) for side in sides)
     return frozenset(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
