@@ -164,8 +164,10 @@ def test_code_that_loses_a_bit_of_the_root_s_address_is_caught(file: Path, new: 
     right = SWITCH.replace("flags, now = read_cr4();\n\n    local_irq_save(flags);", "flags, now;\n\n    local_irq_save(flags);\n    now = read_cr4();")
     file.write_text(right.replace("    load(cr3);", new))
     result = run("verify", str(file), "--json", "--engine", "explicit", "--fact", "pcid=no", "-U", "CONFIG_PV", "-p", "switch-lands", "-p", "no-fault")
-    clauses = {v["clause"] for e in json.loads(result.stdout)["results"] for v in e["violations"]}
-    assert clauses == said
+    found = [v for e in json.loads(result.stdout)["results"] for v in e["violations"]]
+    assert {v["clause"] for v in found} == said
+    # The file's own functions are what is judged: that the environment has others in their place mends nothing.
+    assert "variant" not in {(v.get("blame") or {}).get("kind") for v in found}
 
 
 @pytest.mark.parametrize("words", [("--fact", "pcid"), ("--fact", "colour=yes"), ("--role", "nothing")])

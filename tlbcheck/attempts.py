@@ -77,8 +77,11 @@ def attempts(model: Model, trace: Trace, about: About) -> Iterator[Proposal]:
 def variants(model: Model, trace: Trace) -> Iterator[Proposal]:
     """What the model itself declares otherwise: a flag as it is by default, a procedure as it is by itself; first where ``trace`` runs through it.
 
-    Last come ``option``s: flags as they are not by default, which a procedure of the run reads.
+    Last come ``option``s: flags as they are not by default, which a procedure of the run reads. Of somebody else's code nothing is
+    declared: that the environment has procedures of its own for its place mends nothing.
     """
+    if model.origin:
+        return
     executed = _Executed(model, trace, About()).procedures
     procedures = list(dict.fromkeys([*executed, *model.reachable()]))
     yield from (_flagged(model, f, "variant", procedures) for f, on in model.flags.items() if on is not f.default and _reading(f, procedures))
