@@ -42,7 +42,8 @@ _KINDS = (
     "what was skipped done on every path, an invalidation or a wait inserted, what is kept given back, a statement moved later,"
     " a branch or a part of a condition left out, a flag of the model set otherwise"
 )
-_ALONE = "the lines of {} that the run executes, the model's repairs, and what it declares otherwise"
+_ALONE = "the lines of {} that the run executes, and the model's repairs"
+_DECLARED = "the lines of {} that the run executes, the model's repairs, and what it declares otherwise"
 
 
 def blame_shown(system: TransitionSystem, explicit: EngineResult) -> dict[int, dict[str, Any]]:
@@ -91,7 +92,8 @@ def blame(system: TransitionSystem, violation: Violation, explicit: EngineResult
                 continue
             if holds:
                 return _found(change, "this case holds")
-        return _none_found(tried, _ALONE.format(procedure.name), whole=next(changes, None) is None)
+        words = _ALONE if system.model.origin else _DECLARED  # of somebody else's code nothing is declared
+        return _none_found(tried, words.format(procedure.name), whole=next(changes, None) is None)
     # Where no cases are told apart, the switch is but one of the procedures that may be at fault.
     judged_first = [] if procedure is None else [(procedure, c) for c in islice(_changes(system.model, procedure, violation), _TRIES)]
     return _blame_along(system, violation, explicit or _searched(system), {} if known is None else known, judged_first)

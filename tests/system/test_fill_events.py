@@ -6,13 +6,13 @@ import meeting
 
 from tlbcheck import CACHED, Event, Property
 from tlbcheck.engines.explicit import Tracked
-from tlbcheck.lang.expr import TRUE, and_, not_
+from tlbcheck.lang.expr import TRUE, Expr, and_, not_
 from tlbcheck.system.lower import lower
 
 
-def filled(bad: object = TRUE) -> Property:
+def filled(bad: Expr = TRUE) -> Property:
     q = Property("filled", "", "", needs=("remap",), clauses={"filled": ""})
-    q.on(Event("fill"), bad={"filled": bad})  # type: ignore[dict-item]  # an expression
+    q.on(Event("fill"), bad={"filled": bad})
     return q
 
 
